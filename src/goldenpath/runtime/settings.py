@@ -1,0 +1,216 @@
+"""Typed settings: built once at the start, frozen, passed in. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from goldenpath.wire.errors import GoldenpathError
+
+Environment = Literal["local", "testing", "staging", "production"]
+
+
+class SettingsError(GoldenpathError, ValueError):
+    """A setting that is missing or wrong; the message names it and says what is allowed."""
+
+
+class TierLimits(msgspec.Struct, frozen=True):
+    """What a user of one tier may use at once."""
+
+    max_running: int = 2
+    max_queued: int = 16
+
+
+class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An external identity provider whose access tokens are accepted, and how its claims map to ours."""
+
+    issuer: str
+    audience: str
+    jwks_url: str
+    algorithms: tuple[str, ...] = ("RS256",)
+    user_claim: str = "sub"
+    email_claim: str = "email"
+    permissions_claim: str = "permissions"
+    tier_claim: str = "tier"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting. Durations are seconds, sizes bytes; None means not set.
+
+    Field names are the setting's names; in the environment they are upper case with the prefix `GOLDENPATH_`.
+    """
+
+    environment: Environment = "local"
+    host: str = "127.0.0.1"
+    port: int = 8700
+    uds: str | None = None
+    """Path of a Unix socket to listen on instead of host and port."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    data_dir: str = "goldenpath-data"
+    trusted_proxies: str = ""
+    """Addresses whose X-Forwarded-For and -Proto are believed, separated by commas; empty: none."""
+
+    # Authentication
+    secret: str | None = None
+    registration: bool | None = None
+    """Whether anyone may register; None: only in local and testing."""
+    simulation_key: str | None = None
+    access_token_ttl: float = 900.0
+    refresh_token_ttl: float = 30 * 86400.0
+    issuers: tuple[Issuer, ...] = ()
+    login_failures: int = 10
+    login_window: float = 300.0
+    password_workers: int = 2
+
+    # Connections
+    heartbeat: float = 25.0
+    write_timeout: float = 60.0
+    max_message_bytes: int = 1 << 20
+    max_body_bytes: int = 1 << 20
+    max_connections: int = 20_000
+    max_connections_per_user: int = 32
+    max_connections_per_address: int | None = None
+    """None: 256 in staging and production, no limit in local and testing."""
+    max_attached_threads: int = 64
+    max_bad_frames: int = 10
+    allowed_origins: tuple[str, ...] = ()
+    """Origins beside the server's own that a browser may connect from, e.g. `https://app.example.com`."""
+
+    # Runs
+    tiers: dict[str, TierLimits] = {
+        "free": TierLimits(),
+        "early": TierLimits(max_running=4),
+        "mid": TierLimits(max_running=8, max_queued=32),
+        "enterprise": TierLimits(max_running=16, max_queued=64),
+    }
+    max_engines: int = 5_000
+    max_waiting: int = 20_000
+    run_timeout: float = 600.0
+    queue_timeout: float = 600.0
+    cancel_grace: float = 2.0
+    """How long a cancelled agent may clean up before its run is ended without it."""
+    drain_timeout: float = 10.0
+    max_event_bytes: int = 512 * 1024
+    max_run_bytes: int = 64 << 20
+    max_history_bytes: int = 8 << 20
+
+    # The log
+    commit_interval: float = 0.002
+    segment_bytes: int = 256 * 1024
+    cache_bytes: int = 64 << 20
+    retention_age: float = 90 * 86400.0
+    retention_bytes: int = 64 << 20
+    """For each thread."""
+    durability: Literal["process", "power"] = "process"
+    """`process`: what was seen survives a killed process; `power`: also a power cut, at the price of an fsync a commit."""
+
+    # The built-in agents
+    builtin_agents: bool | None = None
+    """echo and scripted; None: only in local and testing."""
+    openai_base_url: str | None = None
+    openai_model: str | None = None
+    openai_api_key: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this is an environment for people who build: local or testing."""
+        return self.environment in ("local", "testing")
+
+    @property
+    def registration_open(self) -> bool:
+        return self.is_open if self.registration is None else self.registration
+
+    @property
+    def address_limit(self) -> int | None:
+        """Connections of one address; None: no limit."""
+        if self.max_connections_per_address is not None:
+            return self.max_connections_per_address
+        return None if self.is_open else 256
+
+    @property
+    def offers_builtin_agents(self) -> bool:
+        return self.is_open if self.builtin_agents is None else self.builtin_agents
+
+    def tier(self, name: str) -> TierLimits:
+        """The limits of a tier; an unknown one has those of `free`."""
+        return self.tiers.get(name) or self.tiers.get("free") or TierLimits()
+
+    def redacted(self) -> Settings:
+        """The same settings with every secret replaced."""
+        hidden = {
+            name: "***" for name in ("secret", "simulation_key", "openai_api_key") if getattr(self, name) is not None
+        }
+        return msgspec.structs.replace(self, **hidden)
+
+
+_ALIASES = {"ENVIRONMENT": "environment", "E2E_OAUTH_SIMULATION_KEY": "simulation_key"}
+_TYPES = msgspec.structs.fields(Settings)
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Settings from `environ` (default: the process's environment), with `overrides` on top; None overrides nothing.
+
+    Structured values (`tiers`, `issuers`, `allowed_origins`) are JSON. Raises `SettingsError`, which names the
+    variable, for a wrong value and for an unknown `GOLDENPATH_` variable.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, object] = {}
+    known = {field.name: field for field in _TYPES}
+    for variable, text in environ.items():
+        if variable.startswith("GOLDENPATH_"):
+            name = variable.removeprefix("GOLDENPATH_").lower()
+            if name not in known:
+                raise SettingsError(f"{variable} is not a setting of goldenpath")
+        elif variable in _ALIASES:
+            name = _ALIASES[variable]
+            if f"GOLDENPATH_{name.upper()}" in environ:
+                continue
+        else:
+            continue
+        values[name] = _convert(variable, text, known[name].type)
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        settings = msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error)) from None
+    return _validated(settings)
+
+
+def _convert(variable: str, text: str, kind: object) -> object:
+    if kind is str or kind == (str | None):
+        return text
+    if get_args(kind) and all(isinstance(choice, str) for choice in get_args(kind)):
+        if text not in get_args(kind):
+            raise SettingsError(f"{variable} is {text!r}; allowed are {', '.join(get_args(kind))}")
+        return text
+    try:
+        if kind in (bool, bool | None):
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+        if kind in (int, float, int | None, float | None):
+            return msgspec.convert(text, kind, strict=False)
+        return msgspec.json.decode(text, type=kind)
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise SettingsError(f"{variable} is {text!r}: {error}") from None
+
+
+def _validated(settings: Settings) -> Settings:
+    if not settings.is_open and not settings.secret:
+        raise SettingsError(f"GOLDENPATH_SECRET must be set when ENVIRONMENT is {settings.environment}")
+    if settings.secret is not None and len(settings.secret.encode()) < 32:
+        raise SettingsError("GOLDENPATH_SECRET must have at least 32 bytes")
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingsError("GOLDENPATH_TLS_CERT and GOLDENPATH_TLS_KEY must be set together")
+    for name in ("access_token_ttl", "heartbeat", "run_timeout", "write_timeout", "queue_timeout"):
+        if getattr(settings, name) <= 0:
+            raise SettingsError(f"GOLDENPATH_{name.upper()} must be above 0")
+    return settings
+
+
+def data_path(settings: Settings, name: str) -> Path:
+    """Where the file `name` of this server lives."""
+    return Path(settings.data_dir) / name

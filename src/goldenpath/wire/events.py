@@ -1,0 +1,427 @@
+"""AG-UI 1.0 events, messages and run input as typed structs. An event is encoded once, when it enters the log.
+
+Python names are snake_case, wire names camelCase. An absent optional value is left out, as AG-UI asks. Decoding
+tolerates unknown fields, because AG-UI may add some; wrong types raise `msgspec.ValidationError`.
+The shapes follow the AG-UI 1.0 schema (https://docs.ag-ui.com).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+PROTOCOL_VERSION: Final = "1.0"
+
+
+class _Shape(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """The base of everything AG-UI: camelCase on the wire, defaults left out."""
+
+
+# --- messages -------------------------------------------------------------------------------------------------------
+
+
+class FunctionCall(_Shape):
+    name: str
+    arguments: str
+
+
+class ToolCall(_Shape):
+    id: str
+    function: FunctionCall
+    encrypted_value: str | None = None
+    metadata: dict[str, Any] | None = None
+    type: Literal["function"] | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        self.type = "function"
+
+
+Content = str | list[dict[str, Any]]
+"""Plain text, or AG-UI content parts (text, image, audio, video, document), kept as they came."""
+
+
+class _Message(_Shape, tag_field="role", kw_only=True):
+    id: str
+    subagent_run_id: str | None = None
+    encrypted_value: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class DeveloperMessage(_Message, tag="developer"):
+    content: str
+    name: str | None = None
+
+
+class SystemMessage(_Message, tag="system"):
+    content: str
+    name: str | None = None
+
+
+class UserMessage(_Message, tag="user"):
+    content: Content
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of this message: its content, or its text parts joined."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
+
+
+class AssistantMessage(_Message, tag="assistant"):
+    content: str | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class ToolMessage(_Message, tag="tool"):
+    tool_call_id: str
+    content: Content
+    error: str | None = None
+
+
+class ActivityMessage(_Message, tag="activity"):
+    activity_type: str
+    content: dict[str, Any]
+
+
+class ReasoningMessage(_Message, tag="reasoning"):
+    content: str
+
+
+Message = (
+    DeveloperMessage | SystemMessage | UserMessage | AssistantMessage | ToolMessage | ActivityMessage | ReasoningMessage
+)
+
+# --- run input ------------------------------------------------------------------------------------------------------
+
+
+class Tool(_Shape):
+    name: str
+    description: str = ""
+    parameters: Any = None
+    metadata: dict[str, Any] | None = None
+
+
+class Context(_Shape):
+    description: str
+    value: str
+
+
+class ResumeEntry(_Shape):
+    """The answer to one interrupt of an earlier run."""
+
+    interrupt_id: str
+    status: Literal["resolved", "cancelled"]
+    payload: Any = None
+    metadata: dict[str, Any] | None = None
+
+
+class RunAgentInput(_Shape):
+    """What a client sends to start a run. Over WebSocket both ids may be absent: the server then makes them."""
+
+    thread_id: str | None = None
+    run_id: str | None = None
+    protocol_version: str | None = None
+    parent_run_id: str | None = None
+    state: Any = None
+    messages: list[Message] = []
+    tools: list[Tool] | None = None
+    context: list[Context] | None = None
+    forwarded_props: Any = None
+    resume: list[ResumeEntry] | None = None
+
+
+class StartedInput(_Shape):
+    """The input that RUN_STARTED repeats: `messages` are those that are new in the thread."""
+
+    thread_id: str
+    run_id: str
+    messages: list[Message]
+    protocol_version: str | None = None
+    parent_run_id: str | None = None
+    state: Any = None
+    tools: list[Tool] | None = None
+    context: list[Context] | None = None
+    forwarded_props: Any = None
+    resume: list[ResumeEntry] | None = None
+
+    def __post_init__(self) -> None:
+        # AG-UI 0.x clients require these three to be present.
+        if self.tools is None:
+            self.tools = []
+        if self.context is None:
+            self.context = []
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+class _Event(_Shape, tag_field="type", kw_only=True):
+    timestamp: int | None = None
+    raw_event: Any = None
+    metadata: dict[str, Any] | None = None
+
+
+class _Attributable(_Event, kw_only=True):
+    subagent_run_id: str | None = None
+
+
+class TextMessageStart(_Attributable, tag="TEXT_MESSAGE_START"):
+    message_id: str
+    role: Literal["developer", "system", "assistant", "user"] | None = None
+    name: str | None = None
+
+
+class TextMessageContent(_Attributable, tag="TEXT_MESSAGE_CONTENT"):
+    message_id: str
+    delta: str
+
+
+class TextMessageEnd(_Attributable, tag="TEXT_MESSAGE_END"):
+    message_id: str
+
+
+class TextMessageChunk(_Attributable, tag="TEXT_MESSAGE_CHUNK"):
+    message_id: str | None = None
+    role: Literal["developer", "system", "assistant", "user"] | None = None
+    delta: str | None = None
+    name: str | None = None
+
+
+class ToolCallStart(_Attributable, tag="TOOL_CALL_START"):
+    tool_call_id: str
+    tool_call_name: str
+    parent_message_id: str | None = None
+
+
+class ToolCallArgs(_Attributable, tag="TOOL_CALL_ARGS"):
+    tool_call_id: str
+    delta: str
+
+
+class ToolCallEnd(_Attributable, tag="TOOL_CALL_END"):
+    tool_call_id: str
+
+
+class ToolCallChunk(_Attributable, tag="TOOL_CALL_CHUNK"):
+    tool_call_id: str | None = None
+    tool_call_name: str | None = None
+    parent_message_id: str | None = None
+    delta: str | None = None
+
+
+class ToolCallResult(_Attributable, tag="TOOL_CALL_RESULT"):
+    message_id: str
+    tool_call_id: str
+    content: Content
+    role: Literal["tool"] | None = None
+
+
+class StateSnapshot(_Attributable, tag="STATE_SNAPSHOT"):
+    snapshot: Any
+
+
+class StateDelta(_Attributable, tag="STATE_DELTA"):
+    delta: list[dict[str, Any]]
+
+
+class MessagesSnapshot(_Event, tag="MESSAGES_SNAPSHOT"):
+    messages: list[Message]
+
+
+class ActivitySnapshot(_Attributable, tag="ACTIVITY_SNAPSHOT"):
+    message_id: str
+    activity_type: str
+    content: dict[str, Any]
+    replace: bool | None = None
+
+
+class ActivityDelta(_Attributable, tag="ACTIVITY_DELTA"):
+    message_id: str
+    activity_type: str
+    patch: list[dict[str, Any]]
+
+
+class Raw(_Attributable, tag="RAW"):
+    event: Any
+    source: str | None = None
+
+
+class Custom(_Attributable, tag="CUSTOM"):
+    name: str
+    value: Any
+
+
+class RunStarted(_Event, tag="RUN_STARTED"):
+    thread_id: str
+    run_id: str
+    protocol_version: str | None = None
+    parent_run_id: str | None = None
+    input: StartedInput | None = None
+
+
+class Interrupt(_Shape):
+    """A question to a person. The run ends with it; a later run answers it in `input.resume`."""
+
+    id: str
+    reason: str
+    message: str | None = None
+    tool_call_id: str | None = None
+    response_schema: dict[str, Any] | None = None
+    expires_at: str | None = None
+    subagent_run_id: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class SuccessOutcome(_Shape, tag_field="type", tag="success"):
+    pending_tool_call_ids: list[str] | None = None
+
+
+class InterruptOutcome(_Shape, tag_field="type", tag="interrupt"):
+    interrupts: list[Interrupt]
+
+
+class CancelledOutcome(_Shape, tag_field="type", tag="cancelled"):
+    pass
+
+
+Outcome = SuccessOutcome | InterruptOutcome | CancelledOutcome
+
+
+class RunFinished(_Event, tag="RUN_FINISHED"):
+    thread_id: str
+    run_id: str
+    result: Any = None
+    outcome: Outcome | None = None
+    usage: list[dict[str, Any]] | None = None
+
+
+class RunError(_Event, tag="RUN_ERROR"):
+    message: str
+    code: str | None = None
+    usage: list[dict[str, Any]] | None = None
+
+
+class StepStarted(_Attributable, tag="STEP_STARTED"):
+    step_name: str
+
+
+class StepFinished(_Attributable, tag="STEP_FINISHED"):
+    step_name: str
+
+
+class ReasoningStart(_Attributable, tag="REASONING_START"):
+    message_id: str
+
+
+class ReasoningMessageStart(_Attributable, tag="REASONING_MESSAGE_START"):
+    message_id: str
+    role: Literal["reasoning"] | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        self.role = "reasoning"
+
+
+class ReasoningMessageContent(_Attributable, tag="REASONING_MESSAGE_CONTENT"):
+    message_id: str
+    delta: str
+
+
+class ReasoningMessageEnd(_Attributable, tag="REASONING_MESSAGE_END"):
+    message_id: str
+
+
+class ReasoningMessageChunk(_Attributable, tag="REASONING_MESSAGE_CHUNK"):
+    message_id: str | None = None
+    delta: str | None = None
+
+
+class ReasoningEnd(_Attributable, tag="REASONING_END"):
+    message_id: str
+
+
+class ReasoningEncryptedValue(_Attributable, tag="REASONING_ENCRYPTED_VALUE"):
+    subtype: Literal["tool-call", "message"]
+    entity_id: str
+    encrypted_value: str
+
+
+class SubagentStarted(_Event, tag="SUBAGENT_STARTED"):
+    subagent_run_id: str
+    name: str
+    description: str | None = None
+    parent_subagent_run_id: str | None = None
+    parent_tool_call_id: str | None = None
+    parent_message_id: str | None = None
+
+
+class SubagentFinished(_Event, tag="SUBAGENT_FINISHED"):
+    subagent_run_id: str
+    result: Any = None
+    outcome: dict[str, Any] | None = None
+
+
+class SubagentError(_Event, tag="SUBAGENT_ERROR"):
+    subagent_run_id: str
+    message: str
+    code: str | None = None
+
+
+Event = (
+    TextMessageStart
+    | TextMessageContent
+    | TextMessageEnd
+    | TextMessageChunk
+    | ToolCallStart
+    | ToolCallArgs
+    | ToolCallEnd
+    | ToolCallChunk
+    | ToolCallResult
+    | StateSnapshot
+    | StateDelta
+    | MessagesSnapshot
+    | ActivitySnapshot
+    | ActivityDelta
+    | Raw
+    | Custom
+    | RunStarted
+    | RunFinished
+    | RunError
+    | StepStarted
+    | StepFinished
+    | ReasoningStart
+    | ReasoningMessageStart
+    | ReasoningMessageContent
+    | ReasoningMessageEnd
+    | ReasoningMessageChunk
+    | ReasoningEnd
+    | ReasoningEncryptedValue
+    | SubagentStarted
+    | SubagentFinished
+    | SubagentError
+)
+
+TERMINAL: Final = ("RUN_FINISHED", "RUN_ERROR")
+
+NEW_IN_1_0: Final = frozenset({"SUBAGENT_STARTED", "SUBAGENT_FINISHED", "SUBAGENT_ERROR"})
+"""Types that AG-UI 0.x lacks; `POST .../run` leaves them out for a 0.x client."""
+
+_encoder = msgspec.json.Encoder()
+_event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_message_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+
+encode = _encoder.encode
+"""Any struct of this module as JSON bytes without line breaks."""
+
+
+def decode_event(data: bytes | str) -> Event:
+    """One event from JSON. Raises `msgspec.ValidationError` or `msgspec.DecodeError` (its parent)."""
+    return _event_decoder.decode(data)
+
+
+def decode_message(data: bytes | str) -> Message:
+    """One message from JSON. Raises as `decode_event` does."""
+    return _message_decoder.decode(data)

@@ -1,0 +1,42 @@
+"""Identifiers: their types, the patterns PROTOCOL.md gives them, and how new ones are made."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import NewType
+
+UserId = NewType("UserId", str)
+ThreadId = NewType("ThreadId", str)
+RunId = NewType("RunId", str)
+SessionId = NewType("SessionId", str)
+ConnectionId = NewType("ConnectionId", str)
+RequestId = NewType("RequestId", str)
+Epoch = NewType("Epoch", str)
+
+NAME_PATTERN = r"[A-Za-z0-9._:-]{1,128}"
+"""What a client may choose as thread id or run id, and what an agent may be called."""
+EPOCH_PATTERN = r"[A-Za-z0-9_-]{1,64}"
+
+_name = re.compile(NAME_PATTERN)
+_epoch = re.compile(EPOCH_PATTERN)
+
+
+def is_name(value: str) -> bool:
+    """Whether `value` may be a thread id, a run id or an agent's name."""
+    return _name.fullmatch(value) is not None
+
+
+def is_epoch(value: str) -> bool:
+    """Whether `value` has the form of an epoch."""
+    return _epoch.fullmatch(value) is not None
+
+
+def new_id(prefix: str) -> str:
+    """A new random identifier, `prefix` then 96 bits in URL-safe base 64: not guessable, not ordered."""
+    return f"{prefix}_{secrets.token_urlsafe(12)}"
+
+
+def new_epoch() -> Epoch:
+    """A new name for a log; never given twice."""
+    return Epoch(secrets.token_urlsafe(12))
