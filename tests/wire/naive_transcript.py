@@ -167,7 +167,8 @@ def _snapshot_activity(messages: list[Json], event: Json) -> None:
         if known["role"] == "activity" and "metadata" in known:
             fresh["metadata"] = known["metadata"]
         messages[messages.index(known)] = known = fresh
-    _merge(known, event)
+    if known["role"] == "activity":
+        _merge(known, event)
 
 
 def _snapshot(messages: list[Json], given: list[Json]) -> list[Json]:

@@ -66,10 +66,10 @@ class Chunks:
                 expanded.append(
                     ReasoningMessageStart(message_id=message_id, subagent_run_id=owner, metadata=chunk.metadata)
                 )
-        if chunk.delta is not None:
+        if _has_content(chunk, opens):
             content = ReasoningMessageContent if reasoning else TextMessageContent
             expanded.append(
-                content(message_id=message_id, delta=chunk.delta, subagent_run_id=owner, metadata=chunk.metadata)
+                content(message_id=message_id, delta=chunk.delta or "", subagent_run_id=owner, metadata=chunk.metadata)
             )
         return expanded
 
@@ -94,9 +94,11 @@ class Chunks:
                     metadata=chunk.metadata,
                 )
             )
-        if chunk.delta is not None:
+        if _has_content(chunk, opens):
             expanded.append(
-                ToolCallArgs(tool_call_id=call_id, delta=chunk.delta, subagent_run_id=owner, metadata=chunk.metadata)
+                ToolCallArgs(
+                    tool_call_id=call_id, delta=chunk.delta or "", subagent_run_id=owner, metadata=chunk.metadata
+                )
             )
         return expanded
 
@@ -126,3 +128,8 @@ class Chunks:
             case ("tool", entity_id):
                 return (ToolCallEnd(tool_call_id=entity_id, subagent_run_id=owner),)
         return ()
+
+
+def _has_content(chunk: Chunk, opens: bool) -> bool:
+    # Metadata must ride on something; the START of an opening chunk carries it already.
+    return chunk.delta is not None or (chunk.metadata is not None and not opens)

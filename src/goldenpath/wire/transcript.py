@@ -201,7 +201,8 @@ class Transcript:
             slot = self._list.append(fresh)
         elif event.replace is not False:
             slot = self._list.put(slot, fresh)
-        self._merge_metadata(slot, event)
+        if slot.is_activity:
+            self._merge_metadata(slot, event)
 
     def _activity_delta(self, event: ev.ActivityDelta) -> None:
         slot = self._list.by_id.get(event.message_id)
