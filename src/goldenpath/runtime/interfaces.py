@@ -95,6 +95,8 @@ class Commit(msgspec.Struct):
     """
 
     number: int
+    now: float
+    """Unix seconds: when the segments were written, for retention by age."""
     threads: list[ThreadRow] = []
     runs: list[RunRow] = []
     journal: list[JournalEntry] = []
@@ -109,6 +111,8 @@ class Unfinished(msgspec.Struct):
 
     thread: ThreadRow
     runs: list[RunRow]
+    first_seq: int
+    """The first event of these runs that lies in a segment; 0: none does."""
     journal: list[JournalEntry]
 
 
@@ -141,9 +145,9 @@ class LogStore(Protocol):
 
     async def messages(self, epoch: Epoch) -> list[bytes]: ...
 
-    async def retain(self, now: float, max_age: float, max_bytes: int) -> list[tuple[Epoch, int]]:
-        """Drop segments older than `max_age` seconds and, in a log of more than `max_bytes`, the oldest ones.
-        Returns (epoch, new floor) of each log that lost events."""
+    async def retain(self, before: float, epochs: Sequence[Epoch], max_bytes: int) -> list[tuple[Epoch, int]]:
+        """Drop the segments written before `before` (Unix seconds) and, in those of `epochs` that hold more than
+        `max_bytes`, the oldest ones. Returns (epoch, new floor) of each log that lost events."""
         ...
 
 

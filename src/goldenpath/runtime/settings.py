@@ -106,8 +106,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_age: float = 90 * 86400.0
     retention_bytes: int = 64 << 20
     """For each thread."""
+    retention_interval: float = 60.0
+    """How often retention is enforced."""
     durability: Literal["process", "power"] = "process"
-    """`process`: what was seen survives a killed process; `power`: also a power cut, at the price of an fsync a commit."""
+    """`process`: what was seen survives a killed process; `power`: also a power cut, for an fsync a commit."""
 
     # The built-in agents
     builtin_agents: bool | None = None

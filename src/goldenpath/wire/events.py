@@ -416,6 +416,8 @@ _message_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 encode = _encoder.encode
 """Any struct of this module as JSON bytes without line breaks."""
 
+_input_decoder = msgspec.json.Decoder(RunAgentInput)
+
 
 def decode_event(data: bytes | str) -> Event:
     """One event from JSON. Raises `msgspec.ValidationError` or `msgspec.DecodeError` (its parent)."""
@@ -425,3 +427,8 @@ def decode_event(data: bytes | str) -> Event:
 def decode_message(data: bytes | str) -> Message:
     """One message from JSON. Raises as `decode_event` does."""
     return _message_decoder.decode(data)
+
+
+def decode_run_input(data: bytes | str) -> RunAgentInput:
+    """A run's input from JSON. Raises as `decode_event` does."""
+    return _input_decoder.decode(data)

@@ -1,0 +1,345 @@
+"""What every transport asks for, in one place: start, cancel, attach, list, read, delete.
+
+Each call names the principal, and every log is found by (principal's user, thread): there is no way to ask for
+somebody else's. What belongs to another user is therefore answered exactly as what does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from goldenpath.clock import Clock
+from goldenpath.runtime.admission import RefusedError, Ticket
+from goldenpath.runtime.context import Principal
+from goldenpath.runtime.engine import EngineFactory, Outcome
+from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.execution import Execution, interrupted
+from goldenpath.runtime.interfaces import ENDED, LogStore, RunRow, ThreadKey, ThreadRow
+from goldenpath.runtime.registry import Registry
+from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
+from goldenpath.wire.commands import OnBusy
+from goldenpath.wire.errors import RequestError
+from goldenpath.wire.events import RunAgentInput, UserMessage, encode
+from goldenpath.wire.ids import RequestId, RunId, ThreadId, UserId, new_id
+
+SHOWN_RUNS: Final = 200
+"""How many runs the description of a thread lists at most."""
+BEYOND_QUEUE: Final = 64
+"""How many runs that were cancelled in the queue a thread may hold until their turn comes."""
+
+_logger = structlog.get_logger("goldenpath.dispatcher")
+
+
+class RunRequest(msgspec.Struct, frozen=True):
+    """A run as a client asks for it. Exactly one of `text` and `input`; absent ids are made."""
+
+    agent: str
+    text: str | None = None
+    input: RunAgentInput | None = None
+    thread_id: str | None = None
+    run_id: str | None = None
+    on_busy: OnBusy = "enqueue"
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """An accepted run. Its subscriber reads after `seq`. `known`: the id had been accepted before."""
+
+    log: ThreadLog
+    run: RunRow
+    seq: int
+    known: bool
+
+
+class Dispatcher:
+    """The commands. Belongs to one event loop; calls may run concurrently. Cancelling a call does not undo it."""
+
+    def __init__(
+        self,
+        *,
+        agents: Registry,
+        event_log: EventLog,
+        engines: EngineFactory[Execution],
+        store: LogStore,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self.agents = agents
+        self.event_log = event_log
+        self.engines = engines
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._executions: dict[tuple[str, RunId], Execution] = {}
+        self._draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    # --- start --------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def start(self, principal: Principal, request: RunRequest, request_id: RequestId) -> AsyncIterator[Accepted]:
+        """Accept a run, or find the one of this id. Enters when the acceptance is durable; the log stays in memory
+        while the context is open.
+
+        Raises `RequestError`: `unknown_agent`, `thread_busy`, `quota_exceeded`, `queue_full`, `overloaded`,
+        `draining`, `payload_too_large`.
+        """
+        given = request.input
+        thread_id = ThreadId(request.thread_id or (given and given.thread_id) or new_id("thread"))
+        run_id = RunId(request.run_id or (given and given.run_id) or new_id("run"))
+        async with self.event_log.create(ThreadKey(principal.user_id, thread_id)) as log:
+            known = log.run(run_id)
+            if known is None and log.durable:
+                known = await self._store.run(log.epoch, run_id) or log.run(run_id)
+            if known is not None:
+                await self.event_log.committed()
+                yield Accepted(log, known, self._position(log, known), known=True)
+                return
+            execution = self._accept(principal, request, log, run_id, request_id)
+            seq = log.visible
+            await self.event_log.committed()
+            if log.deleted:
+                raise RequestError("not_found", "the thread was deleted")
+            yield Accepted(log, execution.row, seq, known=False)
+
+    def _accept(
+        self, principal: Principal, request: RunRequest, log: ThreadLog, run_id: RunId, request_id: RequestId
+    ) -> Execution:
+        """The decision: without a pause, so that nothing can come between the checks and their effect."""
+        agent = self.agents.get(request.agent, principal)
+        if self._draining:
+            raise RequestError("draining", "the server is shutting down", retry_after=1.0)
+        if not self.event_log.healthy:
+            raise RequestError("overloaded", "the log cannot be written at present", retry_after=2.0)
+        if log.deleted:
+            raise RequestError("conflict", "the thread is being deleted")
+        if request.on_busy == "reject" and log.runs:
+            raise RequestError("thread_busy", "the thread has a run already", retry_after=1.0)
+        if log.history_bytes > self._settings.max_history_bytes:
+            raise RequestError("payload_too_large", "the thread's history is full; start a new thread")
+        limits = self._settings.tier(principal.tier)
+        if len(log.runs) > limits.max_queued + BEYOND_QUEUE:
+            raise RequestError("quota_exceeded", "too many runs of this thread wait for their end", retry_after=1.0)
+        run_input = _input_of(request, log.key.thread_id, run_id)
+        now = self._clock.time()
+        row = RunRow(log.epoch, run_id, agent.name, "queued", now, input=encode(run_input))
+        execution = Execution(
+            log=log,
+            row=row,
+            agent=agent,
+            principal=principal,
+            request_id=request_id,
+            run_input=run_input,
+            event_log=self.event_log,
+            engines=self.engines,
+            clock=self._clock,
+            settings=self._settings,
+            ended=self._on_ended,
+        )
+        ticket = Ticket(
+            principal.user_id, log.epoch, execution, max_running=limits.max_running, max_queued=limits.max_queued
+        )
+        execution.ticket = ticket
+        if request.on_busy == "interrupt":
+            self._cancel(log, None)
+        try:
+            admitted = self.engines.admission.submit(ticket)
+        except RefusedError as refused:
+            raise RequestError(refused.code, str(refused), retry_after=1.0) from None
+        log.runs[run_id] = row
+        self._executions[log.epoch, run_id] = execution
+        self._idle.clear()
+        log.updated_at = now
+        if admitted:
+            execution.begin()
+        else:
+            execution.wait(self._settings.queue_timeout)
+        self.event_log.save(log, row)
+        return execution
+
+    def _position(self, log: ThreadLog, run: RunRow) -> int:
+        return run.first_seq - 1 if run.first_seq else log.visible
+
+    # --- the end of a run ---------------------------------------------------------------------------------------------
+
+    def _on_ended(self, execution: Execution) -> None:
+        """An execution gave up its place or shall leave the queue: free what it holds, and let others go on."""
+        log = execution.log
+        if execution.over:
+            self._executions.pop((log.epoch, execution.run_id), None)
+        self._settle(log)
+        assert execution.ticket is not None
+        for ticket in self.engines.admission.release(execution.ticket):
+            self._begin(ticket.run)
+        if not self._executions:
+            self._idle.set()
+
+    def _begin(self, execution: Execution) -> None:
+        self._settle(execution.log)
+        execution.begin()
+
+    def _settle(self, log: ThreadLog) -> None:
+        """End the runs that were stopped in the queue and whose turn in the thread has come."""
+        while log.runs and not log.deleted:
+            first = self._executions.get((log.epoch, RunId(next(iter(log.runs)))))
+            if first is None or first.begun or first.stop_reason is None:
+                return
+            if log.transcript is None:
+                self._spawn(self._settle_later(log))
+                return
+            first.end_unbegun(first.stop_reason)
+            del self._executions[log.epoch, first.run_id]
+
+    async def _settle_later(self, log: ThreadLog) -> None:
+        await self.event_log.prepare_transcript(log)
+        self._settle(log)
+        if not self._executions:
+            self._idle.set()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- cancel -------------------------------------------------------------------------------------------------------
+
+    async def cancel(self, principal: Principal, thread_id: str, run_id: str | None) -> list[RunId]:
+        """Stop one run, or all of the thread. Returns the ids of those that were active; each gets its terminal event.
+
+        Raises `RequestError` (`not_found`) for a thread or run that this user does not have.
+        """
+        async with self._log(principal, thread_id) as log:
+            if run_id is not None:
+                await self._known(log, RunId(run_id))
+            return self._cancel(log, None if run_id is None else RunId(run_id))
+
+    def _cancel(self, log: ThreadLog, run_id: RunId | None) -> list[RunId]:
+        cancelled = []
+        for identity in list(log.runs):
+            execution = self._executions.get((log.epoch, RunId(identity)))
+            if execution is None or execution.over or (run_id is not None and identity != run_id):
+                continue
+            cancelled.append(execution.run_id)
+            if execution.begun:
+                execution.stop(Outcome("cancelled"))
+            elif execution.stop_reason is None:
+                execution.stop_reason = Outcome("cancelled")
+                self._on_ended(execution)
+        return cancelled
+
+    # --- threads ------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _log(self, principal: Principal, thread_id: str) -> AsyncIterator[ThreadLog]:
+        async with self.event_log.open(ThreadKey(principal.user_id, ThreadId(thread_id))) as log:
+            if log is None:
+                raise RequestError("not_found", "there is no such thread")
+            yield log
+
+    @asynccontextmanager
+    async def opened(self, principal: Principal, thread_id: str) -> AsyncIterator[ThreadLog]:
+        """The principal's log of this name, kept in memory meanwhile. Raises `RequestError` (`not_found`)."""
+        async with self._log(principal, thread_id) as log:
+            yield log
+
+    async def threads(self, user_id: UserId, limit: int, before: tuple[float, str] | None) -> list[ThreadRow]:
+        """A page of a user's threads, newest first, with what is in memory on top of what is stored."""
+        rows = await self._store.threads(user_id, limit, before)
+        for row in rows:
+            log = self.event_log.active(row.key)
+            if log is not None and log.epoch == row.epoch:
+                row.head = log.visible
+        return rows
+
+    async def runs(self, log: ThreadLog) -> list[RunRow]:
+        """The newest runs of a thread, oldest first."""
+        rows = await self._store.runs(log.epoch, SHOWN_RUNS) if log.durable else []
+        shown = {row.run_id: row for row in rows}
+        for live in (*log.recent_runs.values(), *log.runs.values()):
+            if live.run_id in shown or live.status not in ENDED:
+                shown[live.run_id] = live
+        return list(shown.values())
+
+    async def run(self, principal: Principal, thread_id: str, run_id: str) -> RunRow:
+        """One run. Raises `RequestError` (`not_found`)."""
+        async with self._log(principal, thread_id) as log:
+            return await self._known(log, RunId(run_id))
+
+    async def _known(self, log: ThreadLog, run_id: RunId) -> RunRow:
+        row = log.run(run_id) or await self._store.run(log.epoch, run_id) or log.run(run_id)
+        if row is None:
+            raise RequestError("not_found", "there is no such run")
+        return row
+
+    async def messages(self, principal: Principal, thread_id: str) -> tuple[ThreadLog, int, list[bytes]]:
+        """The history, complete up to the returned seq. Raises `RequestError` (`not_found`)."""
+        async with self._log(principal, thread_id) as log:
+            try:
+                seq, messages = await self.event_log.history(log)
+            except LogDeletedError:
+                raise RequestError("not_found", "there is no such thread") from None
+            return log, seq, messages
+
+    async def delete(self, principal: Principal, thread_id: str) -> None:
+        """Remove a thread. Returns when that is durable. Raises `RequestError` (`not_found`)."""
+        async with self._log(principal, thread_id) as log:
+            executions = [self._executions.get((log.epoch, RunId(run_id))) for run_id in log.runs]
+            self.event_log.delete(log)
+            log.runs.clear()
+            for execution in executions:
+                if execution is None:
+                    continue
+                if execution.begun:
+                    execution.stop(Outcome("cancelled"))
+                else:
+                    execution.row.finished_at = self._clock.time()
+                    self._on_ended(execution)
+            await self.event_log.committed()
+
+    # --- drain --------------------------------------------------------------------------------------------------------
+
+    def refuse_new_runs(self) -> None:
+        """From now on `start` raises `draining`."""
+        self._draining = True
+
+    async def drain(self, seconds: float) -> None:
+        """Give the active runs `seconds` to end, then end them with `run_interrupted`. Queued ones end at once."""
+        self.refuse_new_runs()
+        why = interrupted("the server shut down; send the message again")
+        for execution in list(self._executions.values()):
+            if not execution.begun and not execution.over:
+                if execution.stop_reason is None:
+                    execution.stop_reason = why
+                    self._on_ended(execution)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            left = list(self._executions.values())
+            _logger.warning("drain_cut", runs=len(left))
+            for execution in left:
+                execution.stop(why)
+            try:
+                async with asyncio.timeout(self._settings.cancel_grace + 0.5):
+                    await self._idle.wait()
+            except TimeoutError:
+                _logger.warning("agents_left_running", runs=len(self._executions))
+
+
+def _input_of(request: RunRequest, thread_id: str, run_id: str) -> RunAgentInput:
+    if request.input is not None:
+        return msgspec.structs.replace(request.input, thread_id=thread_id, run_id=run_id)
+    message = UserMessage(request.text or "", id=new_id("msg"))
+    return RunAgentInput(thread_id=thread_id, run_id=run_id, messages=[message])

@@ -1,0 +1,201 @@
+"""One isolated engine for each run, and the factory that hands them out.
+
+An engine holds everything a run uses: its context, its task group, its deadline, its clean-ups. Nothing in it is
+shared with another engine, and when the run ends the engine takes everything down in reverse order, whatever happened.
+The factory bounds how many there are, for each user and in all, by `Admission`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+import structlog
+
+from goldenpath.runtime.admission import Admission, Ticket
+from goldenpath.runtime.registry import Agent
+from goldenpath.runtime.run import Interrupted, Run, RunEndedError
+from goldenpath.runtime.sync_run import SyncRun
+from goldenpath.runtime.thread_log import LogDeletedError
+from goldenpath.runtime.threads import call_in_thread
+from goldenpath.wire.errors import RequestError
+from goldenpath.wire.events import Interrupt
+
+R = TypeVar("R")
+
+_logger = structlog.get_logger("goldenpath.engine")
+
+CLEANUP_TIMEOUT = 5.0
+"""How long all clean-ups of one engine may take together, in seconds."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How an agent ended. `error` is what the client is told; `result` is the agent's return value."""
+
+    kind: Literal["finished", "interrupt", "failed", "cancelled"]
+    result: Any = None
+    interrupts: list[Interrupt] | None = None
+    error: RequestError | None = None
+
+
+class EngineStatistics(msgspec.Struct, frozen=True):
+    """Counts since the start, but `active` and `waiting`, which are now. Durations are seconds."""
+
+    created: int
+    active: int
+    cleaned: int
+    waiting: int
+    refused: int
+    peak: int
+    create_seconds_total: float
+    create_seconds_max: float
+
+
+class Engine:
+    """Everything of one run that must end with it."""
+
+    __slots__ = ("_done", "agent", "run")
+
+    def __init__(self, agent: Agent, run: Run, done: Callable[[], None]) -> None:
+        self.agent = agent
+        self.run = run
+        self._done = done
+
+    async def execute(self) -> Outcome:
+        """Run the agent to its end, whatever that is, and clean up. Returns how it ended; raises nothing.
+
+        Cancelling the calling task cancels the agent; the outcome is then `cancelled`, unless the agent ended in
+        another way first.
+        """
+        try:
+            outcome = await self._outcome()
+        finally:
+            try:
+                await self._clean_up()
+            finally:
+                self._done()
+        return outcome
+
+    async def _outcome(self) -> Outcome:
+        run = self.run
+        remaining = run.remaining()
+        if self.agent.timeout is not None:
+            remaining = min(remaining, self.agent.timeout)
+        timer = asyncio.timeout(remaining)
+        try:
+            async with timer, asyncio.TaskGroup() as group:
+                run.group = group
+                result = await self._call()
+            return self._finished(result)
+        except BaseException as error:  # noqa: BLE001 - whatever an agent raises ends here
+            return self._judge(error, timed_out=timer.expired(), limit=remaining)
+        finally:
+            run.group = None
+
+    async def _call(self) -> Any:
+        if self.agent.is_async:
+            return await self.agent.function(self.run)
+        work = asyncio.ensure_future(call_in_thread(self.agent.function, SyncRun(self.run, asyncio.get_running_loop())))
+        try:
+            result = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled: it learns at its next emit, and the engine stays until it has ended.
+            self.run.cancelled = True
+            while not work.done():
+                try:
+                    await asyncio.wait([work])
+                except asyncio.CancelledError:
+                    continue
+            if not work.cancelled():
+                work.exception()
+            raise
+        if inspect.isawaitable(result):  # a callable that returns a coroutine, e.g. a partial of an async function
+            return await result
+        return result
+
+    def _judge(self, error: BaseException, *, timed_out: bool, limit: float) -> Outcome:
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if isinstance(error, Interrupted):
+            return Outcome("interrupt", interrupts=error.interrupts)
+        if timed_out and isinstance(error, TimeoutError | asyncio.CancelledError):
+            return Outcome("failed", error=RequestError("timeout", f"the run was ended after {limit:g} s"))
+        if isinstance(error, asyncio.CancelledError | RunEndedError | LogDeletedError):
+            return Outcome("cancelled")
+        if isinstance(error, RequestError):
+            return Outcome("failed", error=error)
+        context = self.run.context
+        _logger.error(
+            "agent_failed", agent=self.agent.name, request_id=context.request_id, run_id=context.run_id, exc_info=error
+        )
+        message = f"the agent {self.agent.name} failed ({type(error).__name__}); request {context.request_id}"
+        return Outcome("failed", error=RequestError("agent_error", message))
+
+    def _finished(self, result: Any) -> Outcome:
+        limit = self.run.limits.max_event_bytes
+        try:
+            size = len(msgspec.json.encode(result))
+        except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+            _logger.error("result_not_json", agent=self.agent.name, error=str(error))  # noqa: TRY400
+            return Outcome("failed", error=RequestError("agent_error", "the agent's result cannot be shown as JSON"))
+        if size > limit:
+            message = f"the agent's result has {size} bytes; at most {limit} are allowed"
+            return Outcome("failed", error=RequestError("payload_too_large", message))
+        return Outcome("finished", result=result)
+
+    async def _clean_up(self) -> None:
+        cleanups = self.run.cleanups
+        if not cleanups:
+            return
+        deadline = time.monotonic() + CLEANUP_TIMEOUT
+        while cleanups:
+            callback = cleanups.pop()
+            try:
+                result = callback()
+                if inspect.isawaitable(result):
+                    async with asyncio.timeout(deadline - time.monotonic()):
+                        await result
+            except BaseException as error:
+                _logger.error("cleanup_failed", agent=self.agent.name, exc_info=error)
+
+
+class EngineFactory(Generic[R]):
+    """Gives each admitted run an engine of its own, and counts. Belongs to the event loop's thread."""
+
+    def __init__(self, admission: Admission[R]) -> None:
+        self.admission = admission
+        self._created = self._cleaned = 0
+        self._seconds = self._longest = 0.0
+
+    def create(self, ticket: Ticket[R], agent: Agent, make_run: Callable[[], Run]) -> Engine:
+        """An engine for the admitted `ticket`. Raises ValueError for one that holds no place, or what `make_run`
+        raises; nothing is left behind then."""
+        if not ticket.running:
+            raise ValueError("the ticket holds no place")
+        started = time.perf_counter()
+        engine = Engine(agent, make_run(), self._count_cleaned)
+        seconds = time.perf_counter() - started
+        self._created += 1
+        self._seconds += seconds
+        self._longest = max(self._longest, seconds)
+        return engine
+
+    def _count_cleaned(self) -> None:
+        self._cleaned += 1
+
+    def statistics(self) -> EngineStatistics:
+        admission = self.admission.statistics()
+        return EngineStatistics(
+            created=self._created,
+            active=self._created - self._cleaned,
+            cleaned=self._cleaned,
+            waiting=admission.waiting,
+            refused=admission.refused,
+            peak=admission.peak,
+            create_seconds_total=self._seconds,
+            create_seconds_max=self._longest,
+        )

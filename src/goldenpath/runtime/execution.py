@@ -1,0 +1,287 @@
+"""One accepted run, from its acceptance to its terminal event.
+
+The promise kept here: whatever happens to the agent, the log gets RUN_STARTED, then the run's events, then exactly one
+RUN_FINISHED or RUN_ERROR, and the place is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from goldenpath.clock import Clock
+from goldenpath.runtime.admission import Ticket
+from goldenpath.runtime.context import Principal, UserExecutionContext
+from goldenpath.runtime.engine import EngineFactory, Outcome
+from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.interfaces import RunRow
+from goldenpath.runtime.lifecycle import Step, after
+from goldenpath.runtime.registry import Agent
+from goldenpath.runtime.run import Run, RunLimits
+from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.thread_log import ThreadLog
+from goldenpath.wire import events as ev
+from goldenpath.wire.errors import RequestError
+from goldenpath.wire.events import encode
+from goldenpath.wire.ids import RequestId, RunId, ThreadId
+from goldenpath.wire.order import RunOrder
+
+_logger = structlog.get_logger("goldenpath.execution")
+
+_STEPS: Final[dict[str, Step]] = {
+    "finished": "finish",
+    "interrupt": "finish",
+    "failed": "fail",
+    "cancelled": "cancel",
+}
+
+
+class Execution:
+    """One accepted run. Its methods are synchronous but `_work`, the task that carries it out."""
+
+    def __init__(
+        self,
+        *,
+        log: ThreadLog,
+        row: RunRow,
+        agent: Agent,
+        principal: Principal,
+        request_id: RequestId,
+        run_input: ev.RunAgentInput,
+        event_log: EventLog,
+        engines: EngineFactory[Execution],
+        clock: Clock,
+        settings: Settings,
+        ended: Callable[[Execution], None],
+    ) -> None:
+        self.log = log
+        self.row = row
+        self.agent = agent
+        self.principal = principal
+        self.ticket: Ticket[Execution] | None = None
+        self.stop_reason: Outcome | None = None
+        """Set once the run shall end for a reason from outside: a cancel, a drain."""
+        self._request_id = request_id
+        self._input = run_input
+        self._event_log = event_log
+        self._engines = engines
+        self._clock = clock
+        self._settings = settings
+        self._ended = ended
+        self._task: asyncio.Task[None] | None = None
+        self._run: Run | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._queue_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def run_id(self) -> RunId:
+        return RunId(self.row.run_id)
+
+    @property
+    def over(self) -> bool:
+        """Whether the terminal event is in the log, or the log is gone."""
+        return self.row.finished_at is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run has left the queue."""
+        return self._task is not None
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def wait(self, seconds: float) -> None:
+        """Stay in the queue for at most `seconds`; then the run ends with `timeout` when its turn comes."""
+        error = RequestError("timeout", f"the run waited {seconds:g} s for a place")
+        loop = asyncio.get_running_loop()
+        self._queue_timer = loop.call_later(seconds, self._waited_too_long, Outcome("failed", error=error))
+
+    def _waited_too_long(self, outcome: Outcome) -> None:
+        if not self.begun and not self.over:
+            self.stop_reason = outcome
+            self._ended(self)
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start carrying the run out. Its ticket holds a place."""
+        if self._queue_timer is not None:
+            self._queue_timer.cancel()
+        if self.row.status == "queued":
+            self.row.status = after(self.row.status, "begin")
+        self._task = asyncio.create_task(self._work(), name=f"run {self.run_id}")
+
+    async def _work(self) -> None:
+        try:
+            outcome = await self._carry_out()
+        except StoreError as error:
+            _logger.error("run_failed", run_id=self.run_id, error=str(error))  # noqa: TRY400
+            outcome = Outcome("failed", error=RequestError("internal", "the store cannot be read"))
+        except asyncio.CancelledError:
+            outcome = self.stop_reason or Outcome("cancelled")
+        except Exception as error:
+            _logger.exception("run_failed", run_id=self.run_id)
+            name = type(error).__name__
+            outcome = Outcome("failed", error=RequestError("internal", f"{name}; request {self._request_id}"))
+        if self._grace is not None:
+            self._grace.cancel()
+        if not self.over:
+            self._end(self.stop_reason or outcome)
+        self._ended(self)
+
+    async def _carry_out(self) -> Outcome:
+        await self._event_log.prepare_transcript(self.log)
+        if self.stop_reason is not None or self.log.deleted:
+            return self.stop_reason or Outcome("cancelled")
+        self._append_started()
+        self._run = self._make_run()
+        assert self.ticket is not None
+        run = self._run
+        engine = self._engines.create(self.ticket, self.agent, lambda: run)
+        return await engine.execute()
+
+    def _append_started(self) -> None:
+        append_started(self.log, self.row, self._input, self._clock.time())
+        self._event_log.touch(self.log)
+
+    def _make_run(self) -> Run:
+        settings, clock = self._settings, self._clock
+        now = clock.monotonic()
+        context = UserExecutionContext(
+            principal=self.principal,
+            thread_id=ThreadId(self.log.key.thread_id),
+            run_id=self.run_id,
+            request_id=self._request_id,
+            deadline=now + settings.run_timeout,
+            created_at=clock.time(),
+        )
+        messages = self.log.transcript.messages if self.log.transcript is not None else []
+        limits = RunLimits(settings.max_event_bytes, settings.max_run_bytes)
+        return Run(context, self._input, messages, self.log, self._event_log, clock, limits)
+
+    # --- ending -------------------------------------------------------------------------------------------------------
+
+    def stop(self, outcome: Outcome) -> None:
+        """End the run with `outcome`: at once where its agent obeys, after the grace where it does not.
+
+        For a run that has begun. The first reason counts.
+        """
+        if self.over or self.stop_reason is not None:
+            return
+        self.stop_reason = outcome
+        if self._task is None or self._run is None:
+            return  # it is about to start, and will see the reason: it begins and ends all the same
+        self._run.cancelled = True
+        self._task.cancel()
+        loop = asyncio.get_running_loop()
+        self._grace = loop.call_later(self._settings.cancel_grace, self._force)
+
+    def _force(self) -> None:
+        """The agent did not stop in time: end the run without it. It keeps its place until it really ends."""
+        if self.over or self._task is None or self._task.done():
+            return
+        _logger.warning("agent_ignores_cancel", agent=self.agent.name, run_id=self.run_id)
+        self._end(self.stop_reason or Outcome("cancelled"))
+        self._nudge()
+
+    def _nudge(self) -> None:
+        """Cancel again and again: an agent that swallowed one cancel may obey the next."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            loop = asyncio.get_running_loop()
+            self._grace = loop.call_later(self._settings.cancel_grace, self._nudge)
+
+    def end_unbegun(self, outcome: Outcome) -> None:
+        """Begin and end a queued run at once; its thread is free. Its transcript must be loaded."""
+        if self._queue_timer is not None:
+            self._queue_timer.cancel()
+        self.row.status = after(self.row.status, "begin")
+        self._end(outcome)
+
+    def _end(self, outcome: Outcome) -> None:
+        """Close what is open and write the terminal event."""
+        log, row = self.log, self.row
+        if log.deleted:
+            row.finished_at = self._clock.time()
+            return
+        if row.started_at is None:
+            self._append_started()
+        if self._run is not None:
+            self._run.ended = True
+        order = self._run.order if self._run is not None else RunOrder()
+        pending = self._run.pending_tool_calls if self._run is not None else []
+        end_run(log, row, order, outcome, self._clock.time(), pending)
+        self._event_log.finish(log, row)
+
+
+def append_started(log: ThreadLog, row: RunRow, given: ev.RunAgentInput, now: float) -> None:
+    """Append RUN_STARTED with those of the given messages that are new in the thread, whose transcript is loaded."""
+    row.started_at = now
+    log.begin_run(RunId(row.run_id))
+    row.first_seq = log.head + 1
+    known = log.transcript.ids if log.transcript is not None else ()
+    new: dict[str, ev.Message] = {}
+    for message in given.messages:
+        if message.id not in known:
+            new.setdefault(message.id, message)
+    started = ev.RunStarted(
+        thread_id=log.key.thread_id,
+        run_id=row.run_id,
+        protocol_version=ev.PROTOCOL_VERSION,
+        parent_run_id=given.parent_run_id,
+        input=ev.StartedInput(
+            thread_id=log.key.thread_id,
+            run_id=row.run_id,
+            messages=list(new.values()),
+            parent_run_id=given.parent_run_id,
+            state=given.state,
+            tools=given.tools,
+            context=given.context,
+            forwarded_props=given.forwarded_props,
+            resume=given.resume,
+        ),
+    )
+    log.append(encode(started))
+    log.fold(log.head)
+
+
+def end_run(
+    log: ThreadLog, row: RunRow, order: RunOrder, outcome: Outcome, now: float, pending: list[str] | None = None
+) -> None:
+    """Append what closes the run and its terminal event, and set the row accordingly. The run's slice is the last."""
+    for event in order.closing():
+        log.append(encode(event))
+    log.append(encode(_terminal_event(log, row, outcome, pending)))
+    row.status = after(row.status, "interrupt" if _is_interruption(outcome) else _STEPS[outcome.kind])
+    row.finished_at = now
+    row.error = outcome.error.code if outcome.error is not None else None
+    row.last_seq = log.head
+    row.input = None
+    log.end_run(row)
+
+
+def interrupted(why: str) -> Outcome:
+    """The outcome of a run that the process leaves behind."""
+    return Outcome("failed", error=RequestError("run_interrupted", why))
+
+
+def _is_interruption(outcome: Outcome) -> bool:
+    return outcome.error is not None and outcome.error.code == "run_interrupted"
+
+
+def _terminal_event(log: ThreadLog, row: RunRow, outcome: Outcome, pending: list[str] | None) -> ev.Event:
+    thread_id = log.key.thread_id
+    match outcome.kind:
+        case "finished":
+            success = ev.SuccessOutcome(pending_tool_call_ids=pending or None)
+            return ev.RunFinished(thread_id, row.run_id, result=outcome.result, outcome=success)
+        case "interrupt":
+            return ev.RunFinished(thread_id, row.run_id, outcome=ev.InterruptOutcome(outcome.interrupts or []))
+        case "cancelled":
+            return ev.RunFinished(thread_id, row.run_id, outcome=ev.CancelledOutcome())
+        case _:
+            error = outcome.error or RequestError("internal", "the run failed")
+            return ev.RunError(error.message, code=error.code)

@@ -1,0 +1,79 @@
+"""The agents of one app, by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from goldenpath.runtime.context import Principal
+from goldenpath.runtime.run import Run
+from goldenpath.runtime.sync_run import SyncRun
+from goldenpath.wire.errors import RequestError
+from goldenpath.wire.ids import is_name
+
+AsyncAgent = Callable[[Run], Awaitable[Any]]
+SyncAgent = Callable[[SyncRun], Any]
+
+MAX_DESCRIPTION: Final = 2_000
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """A registered agent. `permission` is what a principal needs to see and run it; None: nothing.
+
+    `timeout` bounds a run of it in seconds; None: the server's own limit alone.
+    """
+
+    name: str
+    description: str
+    function: Callable[[Any], Any]
+    is_async: bool
+    permission: str | None = None
+    timeout: float | None = None
+
+
+class Registry:
+    """Agents by name. Filled before the server starts, only read afterwards."""
+
+    def __init__(self) -> None:
+        self._agents: dict[str, Agent] = {}
+
+    def add(
+        self,
+        name: str,
+        function: Callable[[Any], Any],
+        *,
+        description: str | None = None,
+        permission: str | None = None,
+        timeout: float | None = None,
+    ) -> Agent:
+        """Register `function` under `name`. Raises ValueError for a name that is taken or malformed."""
+        if not is_name(name):
+            raise ValueError(f"an agent's name has 1 to 128 of the characters A-Z a-z 0-9 . _ : -; {name!r} has not")
+        if name in self._agents:
+            raise ValueError(f"there is an agent {name!r} already")
+        if description is None:
+            description = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")[:MAX_DESCRIPTION]
+        call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
+        agent = Agent(name, description, function, inspect.iscoroutinefunction(call), permission, timeout)
+        self._agents[name] = agent
+        return agent
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._agents
+
+    def __iter__(self) -> Iterator[Agent]:
+        return iter(self._agents.values())
+
+    def allowed(self, principal: Principal) -> list[Agent]:
+        """The agents that `principal` may run."""
+        return [agent for agent in self if agent.permission is None or principal.may(agent.permission)]
+
+    def get(self, name: str, principal: Principal) -> Agent:
+        """The agent `name`. Raises `RequestError` (`unknown_agent`) where there is none that `principal` may run."""
+        agent = self._agents.get(name)
+        if agent is None or (agent.permission is not None and not principal.may(agent.permission)):
+            raise RequestError("unknown_agent", f"there is no agent {name!r}")
+        return agent

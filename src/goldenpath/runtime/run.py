@@ -1,0 +1,324 @@
+"""What an agent gets: the run. Everything an agent says goes through it into the thread's log.
+
+`Run` is for async agents. `SyncRun` has the same names without `await`, for agents that are plain functions and run in
+a thread of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from goldenpath.clock import Clock
+from goldenpath.runtime.context import UserExecutionContext
+from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
+from goldenpath.runtime.threads import call_in_thread
+from goldenpath.wire import events as ev
+from goldenpath.wire.errors import GoldenpathError, RequestError
+from goldenpath.wire.events import encode
+from goldenpath.wire.ids import new_id
+from goldenpath.wire.order import RunOrder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+T = TypeVar("T")
+
+AHEAD_EVENTS: Final = 64
+"""How many events a run may be ahead of the disk; with the next one its agent waits for the commit."""
+AHEAD_BYTES: Final = 256 * 1024
+"""The same in bytes."""
+MAX_THREADS: Final = 8
+"""How many calls of one run may be in threads at once."""
+
+_encode_text = msgspec.json.Encoder().encode
+
+
+class RunEndedError(GoldenpathError):
+    """The run has its terminal event already; its agent can say nothing more."""
+
+
+class Interrupted(GoldenpathError):
+    """Raised by `Run.interrupt` to end the run with a question. Do not catch it, or raise it again."""
+
+    def __init__(self, interrupts: list[ev.Interrupt]) -> None:
+        super().__init__("the run waits for a person")
+        self.interrupts = interrupts
+
+
+class RunLimits(msgspec.Struct, frozen=True):
+    """What one run may produce, in bytes."""
+
+    max_event_bytes: int
+    max_run_bytes: int
+
+
+class Run:
+    """One run of an agent for one user's thread.
+
+    Every method may be called concurrently from tasks of this run (`spawn`), and only from the run's event loop.
+    Cancelling a call that emits loses nothing that was emitted. After the end of the run every call that emits raises
+    `RunEndedError`.
+    """
+
+    def __init__(
+        self,
+        context: UserExecutionContext,
+        run_input: ev.RunAgentInput,
+        messages: list[ev.Message],
+        log: ThreadLog,
+        event_log: EventLog,
+        clock: Clock,
+        limits: RunLimits,
+    ) -> None:
+        self.context = context
+        self.input = run_input
+        self.messages = messages
+        """The whole conversation, the new messages last. The run's own copy: changing it changes nothing else."""
+        self.clock = clock
+        self.cancelled = False
+        """Whether somebody asked this run to stop. An async agent is cancelled as well; a plain function may look."""
+        self.ended = False
+        self.pending_tool_calls: list[str] = []
+        self._log = log
+        self._event_log = event_log
+        self.limits = limits
+        self.order = RunOrder()
+        self._size = 0
+        self.group: asyncio.TaskGroup | None = None
+        """Set by the engine while the agent runs."""
+        self.cleanups: list[Callable[[], object]] = []
+        self._threads: asyncio.Semaphore | None = None
+
+    # --- who and how long ---------------------------------------------------------------------------------------------
+
+    @property
+    def user_text(self) -> str:
+        """The text of the last user message; empty where there is none."""
+        for message in reversed(self.messages):
+            if isinstance(message, ev.UserMessage):
+                return message.text
+        return ""
+
+    @property
+    def deadline(self) -> float:
+        """When the run is ended at the latest, on `clock.monotonic`'s time line, in seconds."""
+        return self.context.deadline
+
+    def remaining(self) -> float:
+        """Seconds until the deadline; never below 0. Give it to whatever the agent waits for."""
+        return max(0.0, self.context.deadline - self.clock.monotonic())
+
+    # --- saying -------------------------------------------------------------------------------------------------------
+
+    async def emit(self, event: ev.Event) -> None:
+        """Append one event: any of `goldenpath.wire.events` but RUN_STARTED, RUN_FINISHED and RUN_ERROR.
+
+        Waits while the run is too far ahead of the disk. Raises `OrderError` for an event that has no place here,
+        `RequestError` (`payload_too_large`) for one over the limit, `RunEndedError`.
+        """
+        if isinstance(event, ev.TextMessageChunk | ev.ToolCallChunk | ev.ReasoningMessageChunk):
+            raise TypeError("emit START, CONTENT and END instead of chunks: message(), tool_call(), reasoning()")
+        if self.ended:
+            raise RunEndedError(self.context.run_id)
+        data = encode(event)
+        self._check_size(len(data))
+        self.order.check(event)
+        self._log.append(data)
+        self._event_log.touch(self._log)
+        await self._keep_pace()
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limits.max_event_bytes:
+            raise RequestError(
+                "payload_too_large", f"an event of {size} bytes; at most {self.limits.max_event_bytes} are allowed"
+            )
+        self._size += size
+        if self._size > self.limits.max_run_bytes:
+            raise RequestError("payload_too_large", f"the run has more than {self.limits.max_run_bytes} bytes")
+
+    async def _append(self, data: bytes) -> None:
+        """Append an event whose place is known to be right."""
+        if self.ended:
+            raise RunEndedError(self.context.run_id)
+        self._check_size(len(data))
+        log = self._log
+        log.append(data)
+        if not log.touched:
+            self._event_log.touch(log)
+        if log.head - log.visible >= AHEAD_EVENTS or log.appended_size >= AHEAD_BYTES:
+            await self._keep_pace()
+
+    async def _keep_pace(self) -> None:
+        log = self._log
+        while log.head - log.visible >= AHEAD_EVENTS or log.appended_size >= AHEAD_BYTES:
+            try:
+                await self._event_log.room(log)
+            except LogDeletedError:
+                raise RunEndedError(self.context.run_id) from None
+
+    async def text(self, text: str, *, message_id: str | None = None) -> str:
+        """Say a whole assistant message. Returns its id."""
+        async with self.message(message_id=message_id) as message:
+            await message.write(text)
+        return message.id
+
+    @asynccontextmanager
+    async def message(self, *, message_id: str | None = None, name: str | None = None) -> AsyncIterator[TextStream]:
+        """An assistant message that streams: `write` its deltas; leaving the block ends it, also on an error."""
+        identity = message_id or new_id("msg")
+        await self.emit(ev.TextMessageStart(identity, role="assistant", name=name))
+        stream = TextStream(self, identity, "message", "TEXT_MESSAGE_CONTENT", "messageId")
+        try:
+            yield stream
+        finally:
+            await self._close("message", identity, ev.TextMessageEnd(identity))
+
+    @asynccontextmanager
+    async def reasoning(self, *, message_id: str | None = None) -> AsyncIterator[TextStream]:
+        """The agent's thoughts, shown apart from its answer: `write` deltas."""
+        identity = message_id or new_id("rsn")
+        await self.emit(ev.ReasoningStart(identity))
+        await self.emit(ev.ReasoningMessageStart(identity))
+        stream = TextStream(self, identity, "reasoning message", "REASONING_MESSAGE_CONTENT", "messageId")
+        try:
+            yield stream
+        finally:
+            await self._close("reasoning message", identity, ev.ReasoningMessageEnd(identity))
+            await self._close("reasoning", identity, ev.ReasoningEnd(identity))
+
+    @asynccontextmanager
+    async def tool_call(
+        self, name: str, *, tool_call_id: str | None = None, parent_message_id: str | None = None
+    ) -> AsyncIterator[ToolCallStream]:
+        """A call of the tool `name`, as the user sees it: stream its arguments with `args`. The result, where there
+        is one, follows with `tool_result`."""
+        identity = tool_call_id or new_id("call")
+        await self.emit(ev.ToolCallStart(identity, name, parent_message_id=parent_message_id))
+        stream = ToolCallStream(self, identity)
+        try:
+            yield stream
+        finally:
+            await self._close("tool call", identity, ev.ToolCallEnd(identity))
+
+    async def tool_result(self, tool_call_id: str, content: ev.Content, *, message_id: str | None = None) -> None:
+        """What the tool returned: text, or AG-UI content parts."""
+        await self.emit(ev.ToolCallResult(message_id or new_id("msg"), tool_call_id, content))
+
+    def pending(self, tool_call_id: str) -> None:
+        """Mark a tool call as the client's to answer: RUN_FINISHED names it, and a later run brings the result."""
+        self.pending_tool_calls.append(tool_call_id)
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator[None]:
+        """A named part of the work. The same name may not be open twice at once."""
+        await self.emit(ev.StepStarted(name))
+        try:
+            yield
+        finally:
+            await self._close("step", name, ev.StepFinished(name))
+
+    async def _close(self, what: str, key: str, event: ev.Event) -> None:
+        # After the end everything is closed already; and a block that is left by an error must not hide that error.
+        if not self.ended and self.order.open(what, key):
+            await self.emit(event)
+
+    async def state(self, snapshot: Any) -> None:
+        """Replace the shared state by any JSON value."""
+        await self.emit(ev.StateSnapshot(snapshot))
+
+    async def state_delta(self, patch: list[dict[str, Any]]) -> None:
+        """Change the shared state by an RFC 6902 patch."""
+        await self.emit(ev.StateDelta(patch))
+
+    async def custom(self, name: str, value: Any) -> None:
+        """An event of the application's own."""
+        await self.emit(ev.Custom(name, value))
+
+    def interrupt(
+        self,
+        reason: str,
+        *,
+        message: str | None = None,
+        tool_call_id: str | None = None,
+        response_schema: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        interrupt_id: str | None = None,
+    ) -> NoReturn:
+        """End the run with a question to a person. The next run finds the answer in `input.resume`."""
+        raise Interrupted(
+            [
+                ev.Interrupt(
+                    id=interrupt_id or new_id("int"),
+                    reason=reason,
+                    message=message,
+                    tool_call_id=tool_call_id,
+                    response_schema=response_schema,
+                    metadata=metadata,
+                )
+            ]
+        )
+
+    # --- working ------------------------------------------------------------------------------------------------------
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a task of this run. The run ends when its agent and all its tasks have; a task that raises ends it."""
+        if self.group is None or self.ended:
+            coroutine.close()
+            raise RunEndedError(self.context.run_id)
+        return self.group.create_task(coroutine)
+
+    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call `function` in a thread, so that blocking work stops nobody. At most 8 at once, the next wait.
+
+        Cancelling waits for nothing: the thread finishes its call unheard.
+        """
+        if self._threads is None:
+            self._threads = asyncio.Semaphore(MAX_THREADS)
+        async with self._threads:
+            return await call_in_thread(function, *arguments)
+
+    def on_cleanup(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the run ends, however it ends; the last registered first. It may be async."""
+        self.cleanups.append(callback)
+
+
+class TextStream:
+    """A message that is being written. `id` is the message's id."""
+
+    __slots__ = ("_head", "_run", "_what", "id")
+
+    def __init__(self, run: Run, identity: str, what: str, event_type: str, field: str) -> None:
+        self._run = run
+        self._what = what
+        self.id = identity
+        # The same bytes that encoding the event's struct gives: a test compares them.
+        self._head = b'{"type":"%b","%b":%b,"delta":' % (event_type.encode(), field.encode(), _encode_text(identity))
+
+    async def write(self, delta: str) -> None:
+        """Append `delta`; an empty one is left out. Raises as `Run.emit` does."""
+        if not delta:
+            return
+        if not self._run.order.open(self._what, self.id):
+            raise RunEndedError(f"{self._what} {self.id} is closed")
+        await self._run._append(b"%b%b}" % (self._head, _encode_text(delta)))  # noqa: SLF001
+
+
+class ToolCallStream:
+    """A tool call whose arguments are being written. `id` is the call's id."""
+
+    __slots__ = ("_run", "id")
+
+    def __init__(self, run: Run, identity: str) -> None:
+        self._run = run
+        self.id = identity
+
+    async def args(self, delta: str) -> None:
+        """Append `delta` to the arguments' JSON text; an empty one is left out. Raises as `Run.emit` does."""
+        if delta:
+            await self._run.emit(ev.ToolCallArgs(self.id, delta))

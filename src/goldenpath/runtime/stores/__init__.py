@@ -1,0 +1,1 @@
+"""Durable and in-memory implementations of the stores in interfaces.py."""

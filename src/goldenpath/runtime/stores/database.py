@@ -1,0 +1,199 @@
+"""One SQLite file: one writer thread, a few reader threads, nothing on the event loop.
+
+SQLite has one writer at a time whatever we do, so writes go through one thread with one connection, each in a
+transaction of its own (BEGIN IMMEDIATE): they never meet "database is locked". Readers have connections of their own
+and, in WAL mode, neither wait for the writer nor stop it. A lock file keeps a second server off the same data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from goldenpath.wire.errors import GoldenpathError
+
+T = TypeVar("T")
+Durability = Literal["process", "power"]
+
+SCHEMA_VERSION = 1
+
+
+class StoreError(GoldenpathError):
+    """The store could not read or write: disk full, file damaged, closed."""
+
+
+class DataInUse(StoreError):
+    """Another server runs on this data directory."""
+
+
+class _Job:
+    __slots__ = ("call", "future")
+
+    def __init__(self, call: Callable[[sqlite3.Connection], object], future: asyncio.Future[object]) -> None:
+        self.call = call
+        self.future = future
+
+
+class Database:
+    """An open SQLite file.
+
+    `open` and `close` are called once each, from the loop that uses it. `write` and `read` may be called concurrently.
+    A cancelled `write` still happens; a cancelled `read` is abandoned.
+    """
+
+    def __init__(
+        self, path: Path, schema: Iterable[str], *, durability: Durability = "process", readers: int = 2
+    ) -> None:
+        self.path = path
+        self._schema = tuple(schema)
+        self._synchronous = "FULL" if durability == "power" else "NORMAL"
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="goldenpath-reader")
+        self._local = threading.local()
+        self._reader_connections: list[sqlite3.Connection] = []
+        self._lock_file: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self) -> None:
+        """Take the lock, create or check the file, start the threads. Raises `DataInUse` or `StoreError`."""
+        self._loop = asyncio.get_running_loop()
+        connection = await asyncio.to_thread(self._prepare)
+        self._writer = threading.Thread(
+            target=self._write_loop, args=(connection,), name="goldenpath-writer", daemon=True
+        )
+        self._writer.start()
+
+    def _prepare(self) -> sqlite3.Connection:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot use {self.path.parent}: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise DataInUse(f"another server is running on {self.path.parent}") from None
+        self._lock_file = lock
+        try:
+            connection = self._connect()
+            connection.execute("PRAGMA journal_mode = WAL")
+            self._create(connection)
+        except sqlite3.Error as error:
+            self._unlock()
+            raise StoreError(f"cannot open {self.path}: {error}") from None
+        except StoreError:
+            self._unlock()
+            raise
+        self.path.chmod(0o600)
+        return connection
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA_VERSION):
+            raise StoreError(f"{self.path} has schema {version}; this version of goldenpath reads {SCHEMA_VERSION}")
+        connection.execute("BEGIN IMMEDIATE")
+        for script in self._schema:
+            for statement in script.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA cache_size = -16384")
+        return connection
+
+    async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `call` on the writer thread inside one transaction: committed when it returns, undone when it raises.
+
+        Raises `StoreError` for any SQLite error, else what `call` raises.
+        """
+        if self._loop is None or self._writer is None:
+            raise StoreError("the database is not open")
+        future: asyncio.Future[object] = self._loop.create_future()
+        self._jobs.put(_Job(call, future))
+        return await future  # type: ignore[return-value]
+
+    async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `call` on a reader thread. Raises `StoreError` for any SQLite error, else what `call` raises."""
+        if self._loop is None:
+            raise StoreError("the database is not open")
+        return await self._loop.run_in_executor(self._readers, self._read, call)
+
+    def _read(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = self._connect()
+                connection.execute("PRAGMA query_only = ON")
+                self._reader_connections.append(connection)
+            return call(connection)
+        except sqlite3.Error as error:
+            raise StoreError(f"reading {self.path.name}: {error}") from error
+
+    def _write_loop(self, connection: sqlite3.Connection) -> None:
+        loop = self._loop
+        assert loop is not None
+        while (job := self._jobs.get()) is not None:
+            result: object = None
+            failure: BaseException | None = None
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                result = job.call(connection)
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._undo(connection)
+                failure = StoreError(f"writing {self.path.name}: {error}")
+                failure.__cause__ = error
+            except Exception as error:  # noqa: BLE001 - handed to the caller
+                self._undo(connection)
+                failure = error
+            try:
+                loop.call_soon_threadsafe(_resolve, job.future, result, failure)
+            except RuntimeError:  # the loop was closed under us: nobody waits any more
+                break
+        connection.close()
+
+    @staticmethod
+    def _undo(connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    async def close(self) -> None:
+        """Finish what was handed in, then release threads, file and lock. Harmless when repeated."""
+        if self._writer is not None:
+            self._jobs.put(None)
+            writer, self._writer = self._writer, None
+            await asyncio.to_thread(writer.join)
+        self._readers.shutdown(wait=True)
+        while self._reader_connections:
+            self._reader_connections.pop().close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+def _resolve(future: asyncio.Future[object], result: object, failure: BaseException | None) -> None:
+    if future.done():
+        return
+    if failure is not None:
+        future.set_exception(failure)
+    else:
+        future.set_result(result)

@@ -1,0 +1,327 @@
+"""The log of one thread: what is in memory of it, and what a cursor may read. Sans-I/O.
+
+A thread has one log for each (user, thread). Runs append to it one after another, so the log is a row of *slices*, each
+the consecutive events of one run:
+
+    seq        1 ... 57 | 58 ... 91 | 92 ... 130 ...
+    slice      run r1   | run r2    | run r3 (active)
+                  ^tail                ^visible   ^head
+
+`head` is the last appended event. `visible` is the last one that is durable, and nobody is shown more. What lies before
+`tail` has left memory and is read from the store's segments; what lies before `floor` is gone, and a cursor there has a
+gap. Slices hold each event's JSON once; every transport puts its own envelope around it.
+
+A *cursor* is a position in the log. It has no queue: one that lags costs nothing but its number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from goldenpath.runtime.interfaces import ENDED, JournalEntry, RunRow, Segment, ThreadKey, ThreadRow
+from goldenpath.wire.errors import GoldenpathError
+from goldenpath.wire.events import decode_event
+from goldenpath.wire.ids import Epoch, RunId
+from goldenpath.wire.transcript import Transcript
+
+RECENT_RUNS: Final = 64
+"""How many ended runs a log remembers, so that a repeated run id is usually known without a look-up."""
+READ_EVENTS: Final = 512
+"""How many events one read returns at most."""
+
+
+class LogDeletedError(GoldenpathError):
+    """The thread was deleted: nothing can be appended to or read from its log any more."""
+
+
+class Batch(NamedTuple):
+    """Consecutive events of one run, as a cursor reads them."""
+
+    first_seq: int
+    run_id: RunId
+    events: list[bytes]
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + len(self.events) - 1
+
+
+class _Slice:
+    """The part of one run that is in memory. The first `segmented` events are in the store's segments too."""
+
+    __slots__ = ("events", "first_seq", "run_id", "segmented", "size", "unsegmented_size")
+
+    def __init__(self, run_id: RunId, first_seq: int) -> None:
+        self.run_id = run_id
+        self.first_seq = first_seq
+        self.events: list[bytes] = []
+        self.segmented = 0
+        self.size = 0
+        self.unsegmented_size = 0
+
+    @property
+    def next_seq(self) -> int:
+        return self.first_seq + len(self.events)
+
+
+class Cursor:
+    """A subscriber's position: every event up to `position` was handed to it.
+
+    `notify` is called, on the loop, when there is more to read; `on_deleted` when the thread was deleted.
+    """
+
+    __slots__ = ("log", "notify", "on_deleted", "position")
+
+    def __init__(
+        self, log: ThreadLog, position: int, notify: Callable[[], None], on_deleted: Callable[[], None]
+    ) -> None:
+        self.log = log
+        self.position = position
+        self.notify = notify
+        self.on_deleted = on_deleted
+
+    @property
+    def behind(self) -> bool:
+        """Whether something visible has not been read yet."""
+        return self.position < self.log.visible
+
+
+class ThreadLog:
+    """One thread's log in memory. All methods are synchronous and belong to the event loop's thread."""
+
+    __slots__ = (
+        "appended_size", "created_at", "cursors", "deleted", "durable", "epoch", "floor", "folded", "head",
+        "history_bytes", "journaled_from", "key", "message_count", "pins", "recent_runs", "runs", "size", "slices",
+        "taken", "taken_size", "touched", "transcript", "updated_at", "visible", "waiters",
+    )  # fmt: skip
+
+    def __init__(self, row: ThreadRow, *, durable: bool) -> None:
+        self.key: ThreadKey = row.key
+        self.epoch: Epoch = row.epoch
+        self.created_at = row.created_at
+        self.updated_at = row.updated_at
+        self.head = self.visible = self.taken = row.head
+        self.floor = row.floor
+        self.message_count = row.message_count
+        self.history_bytes = row.history_bytes
+        self.durable = durable
+        """Whether the thread itself was committed: an uncommitted one does not exist yet for anybody else."""
+        self.deleted = False
+        self.touched = False
+        """Whether the writer has it on its list for the next commit."""
+        self.slices: deque[_Slice] = deque()
+        self.size = 0
+        self.appended_size = 0
+        """Bytes that are not visible yet: how far an agent is ahead of the disk."""
+        self.taken_size = 0
+        """Those of them that the commit under way holds."""
+        self.cursors: dict[Cursor, None] = {}
+        self.runs: dict[RunId, RunRow] = {}
+        """The runs that have not ended, in the order in which they were accepted."""
+        self.recent_runs: OrderedDict[RunId, RunRow] = OrderedDict()
+        self.journaled_from = 0
+        """The first commit whose journal row holds events of this log that are in no segment; 0: there is none."""
+        self.transcript: Transcript | None = None
+        self.folded = row.head
+        """The transcript holds the events up to here."""
+        self.pins = 0
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def row(self) -> ThreadRow:
+        """The thread as it is to be stored."""
+        return ThreadRow(
+            self.key, self.epoch, self.created_at, self.updated_at, self.head, self.floor, self.message_count,
+            self.history_bytes,
+        )  # fmt: skip
+
+    # --- appending ----------------------------------------------------------------------------------------------------
+
+    def begin_run(self, run_id: RunId) -> None:
+        """Open the slice of a run. The previous run must have ended: runs of a thread never interleave."""
+        self.slices.append(_Slice(run_id, self.head + 1))
+
+    def append(self, event: bytes) -> None:
+        """Append one event of the run that was begun last. Raises `LogDeletedError`."""
+        if self.deleted:
+            raise LogDeletedError(self.key.thread_id)
+        piece = self.slices[-1]
+        piece.events.append(event)
+        size = len(event)
+        piece.size += size
+        piece.unsegmented_size += size
+        self.size += size
+        self.appended_size += size
+        self.head += 1
+
+    # --- committing ---------------------------------------------------------------------------------------------------
+
+    def take_journal(self) -> JournalEntry | None:
+        """What was appended since the last take, to be stored in the journal; None when nothing was."""
+        if self.taken == self.head or not self.slices:
+            return None
+        piece = self.slices[-1]
+        start = self.taken + 1
+        self.taken = self.head
+        return JournalEntry(self.epoch, piece.run_id, start, piece.events[start - piece.first_seq :])
+
+    def take_segments(self) -> list[Segment]:
+        """Everything that is in no segment yet, to be stored in segments; the journal need not hold it any more."""
+        segments = []
+        for piece in reversed(self.slices):
+            count = len(piece.events)
+            if piece.segmented == count:
+                break
+            first_seq = piece.first_seq + piece.segmented
+            segments.append(Segment(self.epoch, piece.run_id, first_seq, piece.events[piece.segmented :]))
+            piece.segmented = count
+            piece.unsegmented_size = 0
+        segments.reverse()
+        self.taken = self.head
+        return segments
+
+    @property
+    def unsegmented_size(self) -> int:
+        """Bytes that are in memory and at most in the journal."""
+        return self.slices[-1].unsegmented_size if self.slices else 0
+
+    def commit(self, head: int) -> None:
+        """Events up to `head` are durable: show them, and wake who waits for it."""
+        self.visible = max(self.visible, head)
+        self.appended_size -= self.taken_size
+        self.taken_size = 0
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def drop(self, keep: int) -> None:
+        """Forget the oldest events in memory until at most `keep` bytes remain, where segments hold them durably.
+
+        The transcript is brought up to date first, because it can only be folded from memory.
+        """
+        if self.size <= keep:
+            return
+        self.fold(self.visible)
+        while self.size > keep and self.slices:
+            piece = self.slices[0]
+            durable = min(piece.segmented, self.visible - piece.first_seq + 1)
+            freed = count = 0
+            while count < durable and self.size - freed > keep:
+                freed += len(piece.events[count])
+                count += 1
+            if count == 0:
+                break
+            del piece.events[:count]
+            piece.first_seq += count
+            piece.segmented -= count
+            piece.size -= freed
+            self.size -= freed
+            if piece.events or len(self.slices) == 1:
+                break
+            self.slices.popleft()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def missing(self, epoch: str | None, seq: int) -> bool:
+        """Whether a cursor after `seq` has a gap: the epoch differs, seq is above the head, or the events are gone."""
+        if epoch is not None and epoch != self.epoch:
+            return True
+        return seq > self.visible or self.lost(seq)
+
+    def lost(self, after: int) -> bool:
+        """Whether the event after `after` was removed by retention and is not in memory either."""
+        return after + 1 < self.floor and after + 1 < self.tail
+
+    @property
+    def tail(self) -> int:
+        """The first seq that is in memory; head + 1 when nothing is."""
+        for piece in self.slices:
+            if piece.events:
+                return piece.first_seq
+        return self.head + 1
+
+    def read(self, after: int, max_bytes: int) -> Batch | None:
+        """The next visible events after `after`: some of one run, at least one, then up to `max_bytes`.
+
+        None when they are not in memory: the caller reads the segments. The caller checks that there are any
+        (`after < visible`) and that they are not `lost`.
+        """
+        wanted = after + 1
+        for piece in reversed(self.slices):
+            if piece.first_seq <= wanted:
+                if wanted >= piece.next_seq:
+                    return None
+                start = wanted - piece.first_seq
+                stop = min(len(piece.events), self.visible - piece.first_seq + 1, start + READ_EVENTS)
+                return Batch(wanted, piece.run_id, clip(piece.events[start:stop], max_bytes))
+        return None
+
+    def statistics(self) -> tuple[int, int]:
+        """Bytes in memory, and the number of cursors."""
+        return self.size, len(self.cursors)
+
+    # --- history ------------------------------------------------------------------------------------------------------
+
+    def fold(self, seq: int) -> None:
+        """Bring the transcript, where there is one, up to `seq`."""
+        if self.transcript is None or seq <= self.folded:
+            return
+        for piece in self.slices:
+            start = max(self.folded + 1 - piece.first_seq, 0)
+            for event in piece.events[start : seq - piece.first_seq + 1]:
+                self.transcript.apply(decode_event(event))
+        self.folded = seq
+
+    def restore(self, entries: Sequence[JournalEntry], segmented: int) -> None:
+        """Take back the events of runs that a lost process left unfinished; the first `segmented` entries lie in
+        segments already. The transcript ends before them."""
+        for index, entry in enumerate(entries):
+            if not self.slices or self.slices[-1].run_id != entry.run_id:
+                self.slices.append(_Slice(entry.run_id, entry.first_seq))
+            piece = self.slices[-1]
+            size = sum(map(len, entry.events))
+            piece.events += entry.events
+            piece.size += size
+            self.size += size
+            if index < segmented:
+                piece.segmented = len(piece.events)
+            else:
+                piece.unsegmented_size += size
+        self.head = self.visible = self.taken = self.slices[-1].next_seq - 1
+        self.folded = entries[0].first_seq - 1
+        self.fold(self.head)
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    def run(self, run_id: RunId) -> RunRow | None:
+        """A run that is active or was recently; None says nothing about older ones."""
+        return self.runs.get(run_id) or self.recent_runs.get(run_id)
+
+    def end_run(self, run: RunRow) -> None:
+        """Move a run that has ended from the active to the recent ones."""
+        if run.status not in ENDED:
+            raise ValueError(f"run {run.run_id} is {run.status}")
+        del self.runs[run.run_id]
+        self.recent_runs[run.run_id] = run
+        while len(self.recent_runs) > RECENT_RUNS:
+            self.recent_runs.popitem(last=False)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody needs it in memory: it may be forgotten."""
+        return not (self.pins or self.runs or self.cursors or self.touched or self.head > self.visible)
+
+
+def clip(events: list[bytes], max_bytes: int) -> list[bytes]:
+    """The first of `events`, at least one, that together have at most `max_bytes`."""
+    if sum(map(len, events)) <= max_bytes:
+        return events
+    size = 0
+    for count, event in enumerate(events):
+        size += len(event)
+        if size > max_bytes and count:
+            return events[:count]
+    return events
