@@ -1,0 +1,1 @@
+"""The agents that come with Goldenpath, one module each: echo, scripted, openai."""
