@@ -1,0 +1,1 @@
+"""A load client that checks every event: `python -m bench.load --help`."""

@@ -1,0 +1,1 @@
+"""What Goldenpath is measured against."""
