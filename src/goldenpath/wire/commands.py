@@ -6,17 +6,22 @@ with wrong fields (`bad_request`).
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+import json
+from typing import Any, Final, Literal, TypeGuard
 
 import msgspec
 
+from goldenpath.wire.depth import MAX_DEPTH, is_too_deep
 from goldenpath.wire.errors import ErrorBody, RequestError
 from goldenpath.wire.events import RunAgentInput
 from goldenpath.wire.ids import is_epoch, is_name
 
 CommandId = str | int
 """Chosen by the client, repeated by the reply. A string has up to 128 characters."""
-MAX_COMMAND_ID = 128
+MAX_COMMAND_ID: Final = 128
+MAX_DIGITS: Final = 4000
+MAX_REASON: Final = 200
+"""How much of a reason a refusal repeats: it may quote what was sent."""
 
 OnBusy = Literal["enqueue", "reject", "interrupt"]
 OnDisconnect = Literal["continue", "cancel"]
@@ -67,6 +72,8 @@ class PingCommand(_Command, tag="ping"):
 
 Command = RunCommand | AttachCommand | DetachCommand | CancelCommand | RefreshCommand | PingCommand
 
+_ID_RULE: Final = f"id: a string of up to {MAX_COMMAND_ID} characters, or an integer"
+
 OPS: Final = frozenset({"run", "attach", "detach", "cancel", "refresh", "ping"})
 
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
@@ -88,28 +95,48 @@ def decode(line: bytes | str) -> Command:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _classify(line, error) from None
     if isinstance(command.id, str) and len(command.id) > MAX_COMMAND_ID:
-        raise BadCommand("bad_frame", f"id: a string of up to {MAX_COMMAND_ID} characters, or an integer", None)
+        raise BadCommand("bad_frame", _ID_RULE, None)
     _check(command)
+    if isinstance(command, RunCommand) and command.input is not None and is_too_deep(line):
+        raise BadCommand("bad_request", f"run: input is nested deeper than {MAX_DEPTH}", command.id)
     return command
 
 
 def _classify(line: bytes | str, error: Exception) -> BadCommand:
     try:
-        value = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        # The standard library reads what msgspec refuses though it is JSON by its grammar: half a surrogate pair, as
+        # a browser sends when a program cut an emoji in two, or a number beyond every range.
+        text = line if isinstance(line, str) else line.decode()
+        value = json.loads(text, parse_constant=_no_constant, parse_int=_integer)
+    except (ValueError, RecursionError):
         return BadCommand("bad_frame", "not JSON", None)
     if not isinstance(value, dict):
         return BadCommand("bad_frame", "a command is a JSON object", None)
     command_id = value.get("id")
-    valid = (isinstance(command_id, str) and len(command_id) <= MAX_COMMAND_ID) or (
-        isinstance(command_id, int) and not isinstance(command_id, bool) and -(2**63) <= command_id < 2**64
-    )
-    if not valid:
-        return BadCommand("bad_frame", f"id: a string of up to {MAX_COMMAND_ID} characters, or an integer", None)
+    if not _is_command_id(command_id):
+        return BadCommand("bad_frame", _ID_RULE, None)
     op = value.get("op")
     if not isinstance(op, str) or op not in OPS:
         return BadCommand("bad_frame", f"unknown op; known are {', '.join(sorted(OPS))}", command_id)
-    return BadCommand("bad_request", f"{op}: {error}", command_id)
+    why = (
+        str(error) if isinstance(error, msgspec.ValidationError) else "holds half a surrogate pair or too big a number"
+    )
+    return BadCommand("bad_request", f"{op}: {why[:MAX_REASON]}", command_id)
+
+
+def _is_command_id(value: object) -> TypeGuard[CommandId]:
+    if isinstance(value, str):
+        return len(value) <= MAX_COMMAND_ID and not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses to convert very long numbers; such a one is no id, and wrong in any field.
+    return int(digits) if len(digits) <= MAX_DIGITS else float("inf")
 
 
 def _check(command: Command) -> None:

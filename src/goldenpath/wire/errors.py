@@ -123,8 +123,7 @@ class RequestError(GoldenpathError):
     """A request that is refused or failed, with what the client is told.
 
     `code` names a row of `ERRORS`. `message` is shown to the client: never put another user's data or a traceback
-    into it. `retry_after` is in seconds, None where waiting does not help. `definite` overrides the registry where
-    the raiser knows better.
+    into it. `retry_after` is in seconds, None where waiting does not help. The client raises the same class.
     """
 
     def __init__(self, code: ErrorName, message: str, *, retry_after: float | None = None) -> None:
@@ -156,6 +155,10 @@ class ErrorBody(msgspec.Struct, frozen=True):
         row = error.row
         return cls(error.code, error.message, row.retryable, row.definite, error.retry_after)
 
+    def error(self) -> RequestError:
+        """The error that this body tells of, for a client to raise."""
+        return _told(self.code, self.message, self.retry_after)
+
 
 class Problem(msgspec.Struct, frozen=True):
     """An error as an HTTP answer carries it (RFC 9457, `application/problem+json`)."""
@@ -180,3 +183,14 @@ class Problem(msgspec.Struct, frozen=True):
             retryable=row.retryable,
             retry_after=error.retry_after,
         )
+
+    def error(self) -> RequestError:
+        """The error that this document tells of, for a client to raise."""
+        return _told(self.code, self.detail, self.retry_after)
+
+
+def _told(code: str, message: str, retry_after: float | None) -> RequestError:
+    if code in ERRORS:
+        return RequestError(ERRORS[code].name, message, retry_after=retry_after)
+    # A newer server may know more codes; of those nothing can be promised.
+    return RequestError("internal", f"{code}: {message}", retry_after=retry_after)

@@ -41,11 +41,14 @@ Content = str | list[dict[str, Any]]
 """Plain text, or AG-UI content parts (text, image, audio, video, document), kept as they came."""
 
 
-class _Message(_Shape, tag_field="role", kw_only=True):
+class _AnyMessage(_Shape, tag_field="role", kw_only=True):
     id: str
     subagent_run_id: str | None = None
-    encrypted_value: str | None = None
     metadata: dict[str, Any] | None = None
+
+
+class _Message(_AnyMessage, kw_only=True):
+    encrypted_value: str | None = None
 
 
 class DeveloperMessage(_Message, tag="developer"):
@@ -82,7 +85,7 @@ class ToolMessage(_Message, tag="tool"):
     error: str | None = None
 
 
-class ActivityMessage(_Message, tag="activity"):
+class ActivityMessage(_AnyMessage, tag="activity"):
     activity_type: str
     content: dict[str, Any]
 
@@ -100,7 +103,7 @@ Message = (
 
 class Tool(_Shape):
     name: str
-    description: str = ""
+    description: str
     parameters: Any = None
     metadata: dict[str, Any] | None = None
 
@@ -124,7 +127,7 @@ class RunAgentInput(_Shape):
 
     thread_id: str | None = None
     run_id: str | None = None
-    protocol_version: str | None = None
+    protocol_version: str | msgspec.UnsetType = msgspec.UNSET
     parent_run_id: str | None = None
     state: Any = None
     messages: list[Message] = []
