@@ -1,0 +1,186 @@
+/**
+ * What each type of event does to a transcript. No DOM.
+ *
+ * A handler gets `fold`, the few things it may do to the transcript: `get` an item by its key, `add` one at the end
+ * (or get the one that has its key), `touch` one that changed, name a `next` thing that has no id of its own.
+ */
+
+import { activityItem, contentText, itemsOf, messageItem, messageKey, resultOf, toolItem, toolKey } from "./items.js";
+import { applyPatch } from "./json_patch.js";
+
+/** Put a result where its call is; without a call it is shown alone. */
+export function addResult(fold, result) {
+  if (result === null) return;
+  const item = fold.get(toolKey(result.toolCallId)) ?? fold.add(toolItem(result.toolCallId, "", "", false));
+  item.result = result.text;
+  item.error = result.error;
+  item.open = false;
+  fold.touch(item);
+}
+
+function grow(fold, key, field, delta, missing) {
+  const item = fold.get(key) ?? (missing === undefined ? undefined : fold.add(missing()));
+  if (item === undefined || item[field] === undefined) return;
+  item[field] += delta;
+  item.open = true;
+  fold.touch(item);
+}
+
+function close(fold, key) {
+  const item = fold.get(key);
+  if (item === undefined) return;
+  item.open = false;
+  fold.touch(item);
+}
+
+function open(fold, item) {
+  const known = fold.add(item);
+  known.open = true;
+  fold.touch(known);
+}
+
+function addOutcome(fold, outcome, runId) {
+  if (outcome?.type === "cancelled") {
+    fold.add({ key: `stopped ${runId}`, kind: "stopped", runId, open: false });
+  } else if (outcome?.type === "interrupt") {
+    const { interrupts } = outcome;
+    fold.add({ key: `question ${runId}`, kind: "question", runId, interrupts, answers: null, open: false });
+  }
+}
+
+/** A run began: the questions before it are answered by it, or passed over. */
+function answerQuestions(fold, resume) {
+  const answers = new Map((resume ?? []).map((entry) => [entry.interruptId, entry]));
+  for (const item of fold.transcript.items) {
+    if (item.kind !== "question" || item.answers !== null) continue;
+    item.answers = item.interrupts.map(({ id }) => answers.get(id) ?? { interruptId: id, status: "passed" });
+    fold.touch(item);
+  }
+}
+
+/** What each type does: `(fold, event, runId)`. Types that are missing here change nothing that is shown. */
+export const HANDLERS = {
+  RUN_STARTED(fold, event, runId) {
+    const resume = event.input?.resume ?? null;
+    if (resume !== null) fold.resumed(runId, resume);
+    answerQuestions(fold, resume);
+    for (const message of event.input?.messages ?? []) {
+      for (const item of itemsOf(message)) fold.add(item);
+      addResult(fold, resultOf(message));
+    }
+  },
+  RUN_FINISHED(fold, event, runId) {
+    if (event.result !== undefined && event.result !== null) {
+      fold.add({ key: `result ${runId}`, kind: "result", value: event.result, open: false });
+    }
+    addOutcome(fold, event.outcome, runId);
+  },
+  RUN_ERROR(fold, event, runId) {
+    const code = event.code ?? "agent_error";
+    if (code === "cancelled") addOutcome(fold, { type: "cancelled" }, runId);
+    else fold.add({ key: `error ${runId}`, kind: "error", runId, code, message: event.message, open: false });
+  },
+  TEXT_MESSAGE_START(fold, { messageId, role }) {
+    open(fold, messageItem(messageId, role ?? "assistant", "", true));
+  },
+  TEXT_MESSAGE_CONTENT(fold, { messageId, delta }) {
+    // The history leaves an open message without text out, so the first text may find none.
+    grow(fold, messageKey(messageId), "text", delta, () => messageItem(messageId, "assistant", "", true));
+  },
+  TEXT_MESSAGE_END(fold, { messageId }) {
+    close(fold, messageKey(messageId));
+  },
+  REASONING_MESSAGE_START(fold, { messageId }) {
+    open(fold, messageItem(messageId, "reasoning", "", true));
+  },
+  REASONING_MESSAGE_CONTENT(fold, { messageId, delta }) {
+    grow(fold, messageKey(messageId), "text", delta, () => messageItem(messageId, "reasoning", "", true));
+  },
+  REASONING_MESSAGE_END(fold, { messageId }) {
+    close(fold, messageKey(messageId));
+  },
+  TOOL_CALL_START(fold, { toolCallId, toolCallName }) {
+    open(fold, toolItem(toolCallId, toolCallName, "", true));
+  },
+  TOOL_CALL_ARGS(fold, { toolCallId, delta }) {
+    grow(fold, toolKey(toolCallId), "args", delta);
+  },
+  TOOL_CALL_END(fold, { toolCallId }) {
+    close(fold, toolKey(toolCallId));
+  },
+  TOOL_CALL_RESULT(fold, { toolCallId, content }) {
+    addResult(fold, { toolCallId, text: contentText(content), error: null });
+  },
+  STEP_STARTED(fold, { stepName }) {
+    fold.add({ key: fold.next("step"), kind: "step", name: stepName, failed: false, open: true });
+  },
+  STEP_FINISHED(fold, { stepName }) {
+    closeStep(fold, stepName, false);
+  },
+  SUBAGENT_STARTED(fold, { subagentRunId, name }) {
+    fold.add({ key: `subagent ${subagentRunId}`, kind: "step", name, failed: false, open: true });
+  },
+  SUBAGENT_FINISHED(fold, { subagentRunId }) {
+    close(fold, `subagent ${subagentRunId}`);
+  },
+  SUBAGENT_ERROR(fold, { subagentRunId }) {
+    const item = fold.get(`subagent ${subagentRunId}`);
+    if (item !== undefined) item.failed = true;
+    close(fold, `subagent ${subagentRunId}`);
+  },
+  STATE_SNAPSHOT(fold, { snapshot }) {
+    fold.transcript.state = snapshot;
+  },
+  STATE_DELTA(fold, { delta }) {
+    const patched = patch(fold.transcript.state ?? {}, delta);
+    if (patched !== undefined) fold.transcript.state = patched;
+  },
+  MESSAGES_SNAPSHOT(fold, { messages }) {
+    fold.snapshot(messages);
+  },
+  ACTIVITY_SNAPSHOT(fold, { messageId, activityType, content, replace }) {
+    const known = fold.get(messageKey(messageId));
+    if (known === undefined) return void fold.add(activityItem(messageId, activityType, content));
+    if (known.kind !== "activity" || replace === false) return;
+    Object.assign(known, { type: activityType, content });
+    fold.touch(known);
+  },
+  ACTIVITY_DELTA(fold, { messageId, activityType, patch: operations }) {
+    const known = fold.get(messageKey(messageId));
+    if (known?.kind !== "activity") return;
+    const content = patch(known.content, operations);
+    if (content === undefined) return;
+    Object.assign(known, { type: activityType, content });
+    fold.touch(known);
+  },
+  CUSTOM(fold, { name, value }) {
+    const last = fold.transcript.items.at(-1);
+    if (last?.kind === "custom" && last.name === name) {
+      Object.assign(last, { value, count: last.count + 1 });
+      fold.touch(last);
+    } else {
+      fold.add({ key: fold.next("custom"), kind: "custom", name, value, count: 1, open: false });
+    }
+  },
+};
+
+function closeStep(fold, name, failed) {
+  const { items } = fold.transcript;
+  for (let index = items.length - 1; index >= 0; index--) {
+    const item = items[index];
+    if (item.kind !== "step" || !item.open || item.name !== name) continue;
+    item.open = false;
+    item.failed = failed;
+    fold.touch(item);
+    return;
+  }
+}
+
+/** Undefined where the patch does not fit: the document then stays as it was. */
+function patch(document, operations) {
+  try {
+    return applyPatch(document, operations);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * Folds the events of one thread into the items that show it. No DOM, no network: frames in, items out.
+ *
+ * It starts from the history, which is complete up to an event; the events after it continue the history, also in the
+ * middle of a message. `takeChanges` says what a view has to draw again.
+ */
+
+import { Chunks } from "./chunks.js";
+import { HANDLERS, addResult } from "./fold.js";
+import { itemsOf, resultOf } from "./items.js";
+
+export class Transcript {
+  /** In the order in which they are shown. */
+  items = [];
+  /** The run that is active as far as the events say, else null. */
+  activeRun = null;
+  /** The agent's shared state; undefined while none is known. */
+  state = undefined;
+  #byKey = new Map();
+  #ended = new Set();
+  #resumes = new Map();
+  #chunks = new Chunks();
+  #loaded = 0;
+  #serial = 0;
+  #changed = new Set();
+  #reset = true;
+
+  /** Start from a history that is complete up to event `seq`. */
+  load(messages, seq) {
+    this.#loaded = seq;
+    this.#replace(messages.flatMap(itemsOf), messages);
+  }
+
+  /**
+   * Take what the thread's own record says: `runId` is running. For a history that begins in the middle of a run. Does
+   * nothing when the run's end was seen meanwhile.
+   */
+  running(runId) {
+    if (!this.#ended.has(runId)) this.activeRun = runId;
+  }
+
+  /** Whether the end of this run was seen here. */
+  hasEnded(runId) {
+    return this.#ended.has(runId);
+  }
+
+  /** What the run answered, where it was started to answer questions. */
+  resumeOf(runId) {
+    return this.#resumes.get(runId) ?? null;
+  }
+
+  /**
+   * What to draw again: `reset` (everything), else the items in `changed`, which are new (always at the end) or differ.
+   */
+  takeChanges() {
+    const changes = { reset: this.#reset, changed: this.#changed };
+    this.#reset = false;
+    this.#changed = new Set();
+    return changes;
+  }
+
+  /** Fold one event frame. Types that are not known are left out. */
+  apply({ run_id: runId, seq, event }) {
+    const isSnapshot = event.type === "MESSAGES_SNAPSHOT" && runId === null;
+    if (isSnapshot) this.#loaded = 0;
+    const handler = HANDLERS[event.type];
+    const terminal = event.type === "RUN_FINISHED" || event.type === "RUN_ERROR";
+    if (seq <= this.#loaded && !terminal) return; // the history holds it; how the last run ended it does not
+    if (runId !== null) this.activeRun = terminal ? null : runId;
+    if (terminal) this.#end(runId);
+    if (isSnapshot) this.#gap(event.messages);
+    else if (handler !== undefined) handler(this.#fold, event, runId);
+    else for (const expanded of this.#chunks.expand(event)) HANDLERS[expanded.type](this.#fold, expanded, runId);
+  }
+
+  /** What the handlers of fold.js may do. */
+  #fold = {
+    transcript: this,
+    get: (key) => this.#byKey.get(key),
+    add: (item) => this.#add(item),
+    next: (prefix) => `${prefix} ${++this.#serial}`,
+    touch: (item) => this.#changed.add(item),
+    snapshot: (messages) => this.#snapshot(messages),
+    resumed: (runId, resume) => this.#resumes.set(runId, resume),
+  };
+
+  #add(item) {
+    const known = this.#byKey.get(item.key);
+    if (known !== undefined) return known;
+    this.items.push(item);
+    this.#byKey.set(item.key, item);
+    this.#changed.add(item);
+    return item;
+  }
+
+  /** Close what a run left open. */
+  #end(runId) {
+    this.#ended.add(runId);
+    this.#chunks = new Chunks();
+    for (let index = this.items.length - 1; index >= 0; index--) {
+      const item = this.items[index];
+      if (!item.open) continue;
+      item.open = false;
+      this.#changed.add(item);
+    }
+  }
+
+  /** Events were lost: the snapshot is all there is, and whether a run is active is not known. */
+  #gap(messages) {
+    this.activeRun = null;
+    this.#chunks = new Chunks();
+    this.#replace(messages.flatMap(itemsOf), messages);
+  }
+
+  /**
+   * An agent replaced the messages. Those that stay keep their places, and so does all that is no message; reasoning
+   * and activities stay where the snapshot has none of their kind, because most agents leave them out.
+   */
+  #snapshot(messages) {
+    const given = new Map(messages.flatMap(itemsOf).map((item) => [item.key, item]));
+    const kinds = new Set([...given.values()].map((item) => item.kind));
+    const replaced = new Set(["message", "tool", ...["reasoning", "activity"].filter((kind) => kinds.has(kind))]);
+    const items = [];
+    for (const item of this.items) {
+      const fresh = given.get(item.key);
+      given.delete(item.key);
+      if (fresh !== undefined) items.push(fresh);
+      else if (!replaced.has(item.kind)) items.push(item);
+    }
+    this.#replace([...items, ...given.values()], messages);
+  }
+
+  #replace(items, messages) {
+    this.items = [];
+    this.#byKey = new Map();
+    for (const item of items) this.#add(item);
+    for (const message of messages) addResult(this.#fold, resultOf(message));
+    this.#changed = new Set();
+    this.#reset = true;
+  }
+}
