@@ -79,5 +79,5 @@ class Target:
 
     @staticmethod
     def attach_command(number: int, thread_id: str, epoch: str, seq: int) -> bytes:
-        after = {"epoch": epoch, "seq": seq}
+        after = {"seq": seq} | ({"epoch": epoch} if epoch else {})
         return msgspec.json.encode({"id": number, "op": "attach", "thread_id": thread_id, "after": after})

@@ -25,7 +25,7 @@ from bench.load.target import Target
 if TYPE_CHECKING:
     from bench.load.frames import Event
 
-TYPES: Final = workload.EVENT_TYPES
+TYPES: Final = (*workload.EVENT_TYPES, "nothing after the end")
 CONTENT: Final = "TEXT_MESSAGE_CONTENT"
 FIRST: Final = workload.FIRST_DELTA
 LAST: Final = workload.EVENTS - 1
@@ -51,6 +51,7 @@ class User(WSListener):
         "expects_disconnect",
         "intended",
         "mark",
+        "message",
         "number",
         "on_attached",
         "on_done",
@@ -80,7 +81,7 @@ class User(WSListener):
         self.on_attached: Callable[[User, Frame], None] | None = None
         self.expects_disconnect = False
         self.delay_ms = 0
-        self.total = self.sent = 0
+        self.total = self.sent = self.message = 0
         self.per_thread = 3
         self.prefix = ""
         self.intended = 0.0
@@ -142,15 +143,9 @@ class User(WSListener):
 
     def send(self, intended: float) -> None:
         """Send the next message; its latencies count from `intended` (`perf_counter`)."""
-        message, self.sent = self.sent, self.sent + 1
-        thread, run = divmod(message, self.per_thread)
-        if run == 0:
-            self.thread_id, self.epoch, self.seq = f"{self.prefix}{thread}", "", 0
-        self.run_id = f"r{run}"
-        self.mark = workload.marker(self.number, message)
-        self.position = 0
+        self._expect(self.sent)
+        self.sent += 1
         self.intended = intended
-        self._deltas.clear()
         self._command += 1
         if self.transport is None:
             self._give_up("not connected")
@@ -165,8 +160,31 @@ class User(WSListener):
         if self.transport is not None:
             self.transport.send(TEXT, self.target.attach_command(self._command, self.thread_id, self.epoch, self.seq))
 
+    def rewind(self, seq: int) -> None:
+        """Be as if of the current thread only `seq` events had been seen: what `attach` replays is then checked. The
+        thread must hold whole runs only."""
+        epoch, first = self.epoch, self.message - self.message % self.per_thread
+        run, position = divmod(seq, workload.EVENTS)
+        self._expect(first + run)
+        self.epoch, self.seq, self.position = epoch, seq, position
+        self._deltas.extend(workload.deltas(self.mark)[: max(0, position - FIRST)])
+
+    def _expect(self, message: int) -> None:
+        """The next event is the first of the run of `message`."""
+        self.message = message
+        thread, run = divmod(message, self.per_thread)
+        thread_id = f"{self.prefix}{thread}"
+        if thread_id != self.thread_id:
+            self.thread_id, self.epoch, self.seq = thread_id, "", 0
+        self.run_id = f"r{run}"
+        self.mark = workload.marker(self.number, message)
+        self.position = 0
+        self._deltas.clear()
+
     def _next(self, now: float) -> None:
-        if self.sent < self.total:
+        if self.message + 1 < self.sent:
+            self._expect(self.message + 1)
+        elif self.sent < self.total:
             self.send(now)
         elif self.on_done is not None:
             self.on_done(self)
@@ -183,7 +201,7 @@ class User(WSListener):
         if frame.msg_type is not TEXT or not frame.fin or self._parts:
             self._unusual(frame, now)
             return
-        self._receive(frame.get_payload_as_memoryview(), now)
+        self.receive(frame.get_payload_as_memoryview(), now)
 
     def _unusual(self, frame: WSFrame, now: float) -> None:
         """Control frames, and messages in several frames."""
@@ -198,9 +216,10 @@ class User(WSListener):
         if frame.fin:
             payload = b"".join(self._parts)
             self._parts.clear()
-            self._receive(payload, now)
+            self.receive(payload, now)
 
-    def _receive(self, payload: bytes | memoryview, now: float) -> None:
+    def receive(self, payload: bytes | memoryview, now: float) -> None:
+        """Check one message of the server, which came at `now` (`perf_counter`)."""
         tally = self.tally
         try:
             frames = decode_lines(payload)
@@ -282,7 +301,7 @@ class User(WSListener):
         if frame.seq > self.seq + 1:
             self.tally.violate("gap", f"{place} after {self.seq}")
         else:
-            self.tally.violate("order", f"{place}, expected {self.run_id} {TYPES[self.position]}")
+            self.tally.violate("order", f"{place}, expected {self.run_id}: {TYPES[self.position]}")
         # Go on from here, so that one lost event is one violation.
         self.seq = frame.seq
         self.position = min((frame.seq - 1) % workload.EVENTS + 1, LAST)
