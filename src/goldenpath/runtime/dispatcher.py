@@ -319,10 +319,9 @@ class Dispatcher:
         self.refuse_new_runs()
         why = interrupted("the server shut down; send the message again")
         for execution in list(self._executions.values()):
-            if not execution.begun and not execution.over:
-                if execution.stop_reason is None:
-                    execution.stop_reason = why
-                    self._on_ended(execution)
+            if not execution.begun and not execution.over and execution.stop_reason is None:
+                execution.stop_reason = why
+                self._on_ended(execution)
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()

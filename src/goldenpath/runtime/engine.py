@@ -140,7 +140,7 @@ class Engine:
         try:
             size = len(msgspec.json.encode(result))
         except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-            _logger.error("result_not_json", agent=self.agent.name, error=str(error))  # noqa: TRY400
+            _logger.warning("result_not_json", agent=self.agent.name, error=str(error))
             return Outcome("failed", error=RequestError("agent_error", "the agent's result cannot be shown as JSON"))
         if size > limit:
             message = f"the agent's result has {size} bytes; at most {limit} are allowed"
@@ -160,7 +160,7 @@ class Engine:
                     async with asyncio.timeout(deadline - time.monotonic()):
                         await result
             except BaseException as error:
-                _logger.error("cleanup_failed", agent=self.agent.name, exc_info=error)
+                _logger.error("cleanup_failed", agent=self.agent.name, exc_info=error)  # noqa: TRY400 - BaseException too
 
 
 class EngineFactory(Generic[R]):

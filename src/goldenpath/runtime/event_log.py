@@ -30,7 +30,7 @@ from goldenpath.runtime.interfaces import (
 )
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.stores.database import StoreError
-from goldenpath.runtime.thread_log import Batch, LogDeletedError, ThreadLog, clip
+from goldenpath.runtime.thread_log import Batch, Cursor, LogDeletedError, ThreadLog, clip
 from goldenpath.wire.events import decode_message, encode
 from goldenpath.wire.ids import Epoch, RunId, new_epoch
 from goldenpath.wire.transcript import Transcript
@@ -231,6 +231,16 @@ class EventLog:
             key, oldest = self._idle.popitem(last=False)
             self._idle_bytes -= oldest.size
             del self._logs[key]
+
+    def subscribe(self, cursor: Cursor) -> None:
+        """Let `cursor` be told of what becomes visible; its log stays in memory. The log is pinned by the caller."""
+        self.pin(cursor.log)
+        cursor.log.cursors[cursor] = None
+
+    def unsubscribe(self, cursor: Cursor) -> None:
+        """Undo `subscribe`. Harmless when repeated, or when the log was deleted."""
+        if cursor.log.cursors.pop(cursor, cursor) is None:
+            self.unpin(cursor.log)
 
     # --- appending ----------------------------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ class Session:
 
         Never raises. After a `Close` in the list nothing more is taken in.
         """
-        if self.state != "open":
+        if self.is_over:
             return []
         self.heard(now)
         if binary:
@@ -84,9 +84,14 @@ class Session:
                 self._bad_frames = 0
             except BadCommand as error:
                 found += self._bad(error)
-                if self.state != "open":
+                if self.is_over:
                     break
         return found
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is taken in any more."""
+        return self.state != "open"
 
     def _bad(self, error: BadCommand) -> list[Command | Effect]:
         answers: list[Command | Effect] = [Reply(ErrorReply(error.re, ErrorBody.of(error)))]
@@ -113,7 +118,7 @@ class Session:
 
         Called about once a second; the answers are late by no more than the time between two calls.
         """
-        if self.state != "open":
+        if self.is_over:
             return []
         effects: list[Effect] = []
         left = self._expires - now
@@ -125,10 +130,11 @@ class Session:
         if buffered == 0 or buffered < self._stuck_bytes:
             self._stuck_since = now
         elif now - self._stuck_since >= self._write_timeout:
-            return [self.close(TOO_SLOW, "nothing could be written", abort=True)]
+            return [self.close(TOO_SLOW, "nothing could be written")]
         self._stuck_bytes = buffered
         silent = now - self._heard
-        if silent >= 2 * self._heartbeat:
+        # A peer to which nothing can be written cannot have seen the ping: the write time-out is its judge.
+        if silent >= 2 * self._heartbeat and buffered == 0:
             return [self.close(1001, "silent for two heartbeats", abort=True)]
         if silent >= self._heartbeat and not self._pinged:
             self._pinged = True

@@ -38,6 +38,15 @@ class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tier_claim: str = "tier"
 
 
+def _default_tiers() -> dict[str, TierLimits]:
+    return {
+        "free": TierLimits(),
+        "early": TierLimits(max_running=4),
+        "mid": TierLimits(max_running=8, max_queued=32),
+        "enterprise": TierLimits(max_running=16, max_queued=64),
+    }
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting. Durations are seconds, sizes bytes; None means not set.
 
@@ -82,12 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Origins beside the server's own that a browser may connect from, e.g. `https://app.example.com`."""
 
     # Runs
-    tiers: dict[str, TierLimits] = {
-        "free": TierLimits(),
-        "early": TierLimits(max_running=4),
-        "mid": TierLimits(max_running=8, max_queued=32),
-        "enterprise": TierLimits(max_running=16, max_queued=64),
-    }
+    tiers: dict[str, TierLimits] = msgspec.field(default_factory=_default_tiers)
     max_engines: int = 5_000
     max_waiting: int = 20_000
     run_timeout: float = 600.0

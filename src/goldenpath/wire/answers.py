@@ -20,13 +20,6 @@ class SimulateRequest(msgspec.Struct, forbid_unknown_fields=True):
     tier: str | None = None
 
 
-class Me(msgspec.Struct):
-    user_id: str
-    email: str | None
-    permissions: list[str]
-    tier: str
-
-
 class AgentInfo(msgspec.Struct):
     name: str
     description: str

@@ -1,0 +1,63 @@
+"""The command line: thin, no logic."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="goldenpath",
+    help="Serve AI agents to many users at once, isolated, durable and resumable.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.command()
+def serve(
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODULE:APP]", help="Your app, e.g. myapp:app. Without it: the built-in agents."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
+    uds: Annotated[str | None, typer.Option(help="Unix socket to listen on, instead of host and port.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where the database and the signing key are kept.")] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="TLS certificate file (PEM).")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="TLS key file (PEM).")] = None,
+    trusted_proxies: Annotated[
+        str | None, typer.Option(help="Proxies whose X-Forwarded-For is believed: addresses or networks, or unix.")
+    ] = None,
+) -> None:
+    """Serve agents over HTTP, SSE and WebSocket. Every other setting comes from the environment (GOLDENPATH_...)."""
+    from goldenpath.cli.serve import serve as run
+
+    raise typer.Exit(
+        run(
+            target,
+            host=host,
+            port=port,
+            uds=uds,
+            data_dir=data_dir,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            trusted_proxies=trusted_proxies,
+        )
+    )
+
+
+@app.command()
+def doctor(
+    data_dir: Annotated[str | None, typer.Option(help="The data directory to look at.")] = None,
+) -> None:
+    """Check that this machine can serve, and say what to do where it cannot."""
+    from goldenpath.cli.doctor import doctor as run
+
+    raise typer.Exit(run(data_dir=data_dir))
+
+
+def main() -> None:
+    """The entry point of the `goldenpath` command."""
+    app()

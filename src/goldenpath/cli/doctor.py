@@ -1,0 +1,114 @@
+"""`goldenpath doctor`: can this machine serve?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sqlite3
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from goldenpath.runtime.settings import Settings, SettingsError, load
+
+Verdict = Literal["ok", "warning", "problem"]
+PINNED_PICOWS = "2.3.1"
+WANTED_FILES = 4096
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at. `advice` says what to do where it is not ok."""
+
+    what: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def doctor(*, data_dir: str | None) -> int:
+    """Print what was found. Returns 0 when nothing stops the server, else 1."""
+    findings = examine(data_dir)
+    table = Table(title="goldenpath doctor")
+    for column in ("", "What", "Found", "What to do"):
+        table.add_column(column, overflow="fold")
+    marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
+    for finding in findings:
+        table.add_row(marks[finding.verdict], finding.what, finding.found, finding.advice)
+    Console().print(table)
+    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
+
+
+def examine(data_dir: str | None) -> list[Finding]:
+    """Every check, in the order in which a start would meet them."""
+    try:
+        settings = load(None, data_dir=data_dir)
+    except SettingsError as error:
+        return [_python(), Finding("settings", "problem", str(error), "correct or unset the variable")]
+    return [
+        _python(),
+        Finding("settings", "ok", f"environment {settings.environment}"),
+        _sqlite(),
+        _data_dir(Path(settings.data_dir)),
+        _package("uvloop", "the event loop is slower without it"),
+        _picows(),
+        _open_files(),
+        _address(settings),
+    ]
+
+
+def _python() -> Finding:
+    # The package itself does not install on an older one.
+    return Finding("Python", "ok", platform.python_version())
+
+
+def _sqlite() -> Finding:
+    found = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info >= (3, 35):
+        return Finding("SQLite", "ok", found)
+    return Finding("SQLite", "problem", found, "SQLite 3.35 or later is needed")
+
+
+def _data_dir(path: Path) -> Finding:
+    parent = path
+    while not parent.exists():
+        parent = parent.parent
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return Finding("data directory", "problem", str(path), f"{parent} cannot be written")
+    stat = os.statvfs(parent)
+    free = stat.f_bavail * stat.f_frsize
+    if free < 1 << 30:
+        return Finding("data directory", "warning", f"{path}, {free >> 20} MiB free", "make room: 1 GiB or more")
+    return Finding("data directory", "ok", f"{path}, {free >> 30} GiB free")
+
+
+def _package(name: str, advice: str) -> Finding:
+    try:
+        return Finding(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Finding(name, "warning", "not installed", advice)
+
+
+def _picows() -> Finding:
+    found = version("picows")
+    if found == PINNED_PICOWS:
+        return Finding("picows", "ok", found)
+    return Finding("picows", "problem", found, f"install picows=={PINNED_PICOWS}: a private part of it is used")
+
+
+def _open_files() -> Finding:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= WANTED_FILES:
+        return Finding("open files", "ok", str(soft))
+    return Finding("open files", "warning", str(soft), f"each connection is one: ulimit -n {WANTED_FILES} or more")
+
+
+def _address(settings: Settings) -> Finding:
+    where = settings.uds or f"{settings.host}:{settings.port}"
+    if not settings.is_open and settings.host == "0.0.0.0" and settings.tls_cert is None:  # noqa: S104
+        return Finding("address", "warning", where, "without TLS here, a proxy must end it")
+    return Finding("address", "ok", where)

@@ -1,0 +1,175 @@
+"""`goldenpath serve`: load the app, listen, say where, and stop cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Coroutine
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+
+from goldenpath.runtime.app import App, Server
+from goldenpath.runtime.gateway.picows_socket import protocol_class
+from goldenpath.runtime.settings import Settings, SettingsError, load
+from goldenpath.runtime.stores.database import StoreError
+from goldenpath.wire.errors import GoldenpathError
+
+EXIT_USAGE = 2
+SWITCH_INTERVAL = 0.001
+"""How long a thread may keep the interpreter from another, in seconds: the writer must not wait Python's 5 ms."""
+
+
+class TargetError(GoldenpathError):
+    """MODULE:APP that names no app."""
+
+
+def serve(target: str | None, **options: object) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code; what is wrong before the start is one line on stderr."""
+    try:
+        settings = load(None, **options)
+        app = _load_app(target) if target else App()
+        server = app.build(settings)
+        listener = _listen(server.settings)
+    except (SettingsError, TargetError, StoreError, ValueError) as error:
+        print(f"goldenpath: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    _configure_logs()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        return _run(_serve(server, listener))
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        listener.close()
+        if server.settings.uds is not None:
+            Path(server.settings.uds).unlink(missing_ok=True)
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop
+    except ImportError:  # no uvloop for this platform
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+def _load_app(target: str) -> App:
+    module_name, separator, attribute = target.partition(":")
+    if not separator or not module_name or not attribute:
+        raise TargetError(f"{target!r} is not of the form MODULE:APP, e.g. myapp:app")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            raise TargetError(f"there is no module {module_name!r} here") from None
+        raise
+    app = getattr(module, attribute, None)
+    if not isinstance(app, App):
+        raise TargetError(f"{attribute!r} in {module_name} is not a goldenpath.App")
+    return app
+
+
+def _listen(settings: Settings) -> socket.socket:
+    if settings.uds is not None:
+        path = Path(settings.uds)
+        if path.is_socket():
+            path.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(settings.uds)
+        except OSError as error:
+            raise TargetError(f"cannot listen on {settings.uds}: {error.strerror}") from None
+        return listener
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise TargetError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+    return listener
+
+
+async def _serve(server: Server, listener: socket.socket) -> int:
+    settings = server.settings
+    config = uvicorn.Config(
+        server.site,
+        # picows needs TCP; over a Unix socket the ASGI path serves.
+        http="httptools" if settings.uds else protocol_class(server.gateway),
+        ws="websockets-sansio",
+        ws_max_size=settings.max_message_bytes,
+        ws_ping_interval=settings.heartbeat,
+        ws_ping_timeout=settings.heartbeat,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        backlog=4096,
+        timeout_keep_alive=75,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        # The drain has ended every stream and run by then; what is left is a client that does not read.
+        timeout_graceful_shutdown=2,
+    )
+    http = _Http(config, server, listener)
+    try:
+        async with server.running():
+            await http.serve(sockets=[listener])
+    except StoreError as error:
+        print(f"goldenpath: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    return 0
+
+
+class _Http(uvicorn.Server):
+    """uvicorn, which tells the server to drain before it waits for its connections to end."""
+
+    def __init__(self, config: uvicorn.Config, server: Server, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._server = server
+        self._listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        settings = self._server.settings
+        if settings.uds is not None:
+            where = f"unix:{settings.uds}"
+        else:
+            scheme = "https" if settings.tls_cert else "http"
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            where = f"{scheme}://{host}:{self._listener.getsockname()[1]}"
+        print(f"goldenpath serves at {where} ({settings.environment}); data in {settings.data_dir}", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Keep listening meanwhile, so that probes and new runs are answered with `draining`.
+        server = self._server
+        server.dispatcher.refuse_new_runs()
+        server.gateway.close_peers()
+        await server.dispatcher.drain(server.settings.drain_timeout)
+        await super().shutdown(sockets=sockets)
+
+
+def _configure_logs() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if terminal else [structlog.processors.format_exc_info]),
+            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,191 @@
+"""The composition root: agents and settings in, an ASGI app out. Everything is built here, and nothing is global.
+
+`App` is what a user of the package makes. It is itself an ASGI app: mount it in FastAPI or Starlette, run it under any
+ASGI server, or let `goldenpath serve` run it with the socket handed to picows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import structlog
+from starlette.types import Message, Receive, Scope, Send
+
+from goldenpath import __version__
+from goldenpath.clock import Clock, SystemClock
+from goldenpath.runtime.admission import Admission
+from goldenpath.runtime.auth.accounts import Accounts
+from goldenpath.runtime.auth.secret import load_secret
+from goldenpath.runtime.builtin import add_builtin_agents
+from goldenpath.runtime.dispatcher import Dispatcher
+from goldenpath.runtime.engine import EngineFactory
+from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.execution import Execution
+from goldenpath.runtime.gateway.gateway import Gateway
+from goldenpath.runtime.gateway.site import Site
+from goldenpath.runtime.metrics import registry_of
+from goldenpath.runtime.recovery import recover
+from goldenpath.runtime.registry import Registry
+from goldenpath.runtime.settings import Settings, data_path, load
+from goldenpath.runtime.stores import sqlite_accounts, sqlite_log
+from goldenpath.runtime.stores.database import Database
+
+F = TypeVar("F", bound=Callable[[Any], Any])
+
+_logger = structlog.get_logger("goldenpath")
+
+
+class Server:
+    """The parts of one running server, built from settings. `async with` starts and stops them in order."""
+
+    def __init__(self, agents: Registry, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.database = Database(
+            data_path(settings, "goldenpath.db"),
+            [sqlite_log.SCHEMA, sqlite_accounts.SCHEMA],
+            durability=settings.durability,
+        )
+        store = sqlite_log.SqliteLog(self.database)
+        self.event_log = EventLog(store, clock, settings)
+        self.engines: EngineFactory[Execution] = EngineFactory(
+            Admission(max_running=settings.max_engines, max_waiting=settings.max_waiting)
+        )
+        self.dispatcher = Dispatcher(
+            agents=agents,
+            event_log=self.event_log,
+            engines=self.engines,
+            store=store,
+            clock=clock,
+            settings=settings,
+        )
+        self.accounts = Accounts(settings, sqlite_accounts.SqliteAccounts(self.database), clock, load_secret(settings))
+        self.gateway = Gateway(
+            dispatcher=self.dispatcher,
+            event_log=self.event_log,
+            accounts=self.accounts,
+            clock=clock,
+            settings=settings,
+        )
+        registry = registry_of(
+            {
+                "connections": self.gateway.peers.statistics,
+                "engines": self.engines.statistics,
+                "admission": self.engines.admission.statistics,
+                "log": self.event_log.statistics,
+                "accounts": self.accounts.statistics,
+            }
+        )
+        self.site = Site(self.gateway, registry, __version__)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the store, end what an earlier process left, serve; on leaving, drain and close. Raises `StoreError`."""
+        await self.database.open()
+        try:
+            await self.accounts.open()
+            unfinished = await self.event_log.start()
+            await self.gateway.start()
+            recovery = asyncio.create_task(self._recover(unfinished))
+            # What was made by the start lives as long as the process: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            try:
+                yield
+            finally:
+                self.gateway.close_peers()
+                await self.dispatcher.drain(self.settings.drain_timeout)
+                recovery.cancel()
+                await asyncio.gather(recovery, return_exceptions=True)
+                await self.event_log.stop()
+                await self.gateway.stop()
+                await self.accounts.close()
+        finally:
+            await self.database.close()
+
+    async def _recover(self, unfinished: list[Any]) -> None:
+        try:
+            await recover(self.event_log, unfinished, self.clock)
+        except Exception:
+            _logger.exception("recovery_failed")  # stays not ready, and says so
+        else:
+            self.gateway.ready = True
+
+
+class App:
+    """Agents, and the server around them.
+
+        app = App()
+
+        @app.agent("hello")
+        async def hello(run: Run) -> None:
+            await run.text(f"You said: {run.user_text}")
+
+    `settings`: None reads the environment when the app starts. An app may be started once.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+        self.agents = Registry()
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._server: Server | None = None
+
+    def agent(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        permission: str | None = None,
+        timeout: float | None = None,
+    ) -> Callable[[F], F]:
+        """Register the decorated function as the agent `name`: `async def` runs on the event loop, `def` in a thread.
+
+        `description` defaults to the docstring's first paragraph. `permission` is what a user needs to see and run it;
+        None: nothing. `timeout` bounds each run in seconds; None: the server's own limit. Raises ValueError for a name
+        that is taken or malformed.
+        """
+
+        def register(function: F) -> F:
+            self.agents.add(name, function, description=description, permission=permission, timeout=timeout)
+            return function
+
+        return register
+
+    def build(self, settings: Settings | None = None) -> Server:
+        """The server, built once. `settings` are used when the app was made without any."""
+        if self._server is None:
+            chosen = self._settings or settings or load()
+            add_builtin_agents(self.agents, chosen)
+            self._server = Server(self.agents, chosen, self._clock)
+        return self._server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. Where the app is mounted in another, enter `lifespan` in that one's."""
+        if scope["type"] == "lifespan":
+            await self._serve_lifespan(receive, send)
+            return
+        await self.build().site(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
+        """Run the server while the context is open: for the lifespan of an app that this one is mounted in."""
+        async with self.build().running():
+            yield
+
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        stopping: Message | None = None
+        try:
+            async with self.lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                stopping = await receive()
+        except Exception as error:
+            _logger.exception("start_failed" if stopping is None else "stop_failed")
+            kind = "startup" if stopping is None else "shutdown"
+            await send({"type": f"lifespan.{kind}.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})

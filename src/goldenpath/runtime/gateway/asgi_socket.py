@@ -1,0 +1,153 @@
+"""The WebSocket over plain ASGI: works in any ASGI server, and when the app is mounted inside another one.
+
+ASGI has no pings and no look into the socket's buffer: the server's own pings take the place of ours, and what waits in
+our queue for `send` to return counts as buffered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from goldenpath.runtime.gateway.connection import HIGH_WATER, Connection
+from goldenpath.runtime.gateway.gateway import Gateway
+from goldenpath.runtime.gateway.handshake import read_handshake
+from goldenpath.wire.errors import TOO_BIG, TOO_MANY_CONNECTIONS, Problem, RequestError
+
+_CLOSE_TIMEOUT = 5.0
+
+
+class AsgiSocket:
+    """`WsTransport` over an accepted ASGI WebSocket."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._queue: deque[tuple[dict[str, Any], int]] = deque()
+        self._queued = 0
+        self._work = asyncio.Event()
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._closing = False
+        self.ended = asyncio.Event()
+        self.connection: Connection
+
+    def send(self, message: bytes) -> None:
+        if not self._closing:
+            self._put({"type": "websocket.send", "text": message.decode()}, len(message))
+
+    def ping(self) -> None:
+        """The server below sends its own."""
+
+    def close(self, code: int, reason: str) -> None:
+        if not self._closing:
+            self._closing = True
+            self._put({"type": "websocket.close", "code": code, "reason": reason[:120]}, 0)
+            asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self.ended.set)
+
+    def abort(self) -> None:
+        self._closing = True
+        self.ended.set()
+
+    @property
+    def buffered(self) -> int:
+        return self._queued
+
+    def pause_reading(self) -> None:
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        self._reading.set()
+
+    def _put(self, event: dict[str, Any], size: int) -> None:
+        self._queue.append((event, size))
+        self._queued += size
+        self._work.set()
+
+    async def write_loop(self) -> None:
+        """Hand the queue to the server until the close frame is out."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._queue:
+                event, size = self._queue.popleft()
+                await self._send(event)
+                self._queued -= size
+                if event["type"] == "websocket.close":
+                    self.ended.set()
+                    return
+                if self._queued < HIGH_WATER // 2:
+                    self.connection.on_drained()
+
+    async def read_loop(self, receive: Receive, max_message_bytes: int) -> None:
+        """Hand messages to the connection until the client is gone."""
+        connection = self.connection
+        while True:
+            await self._reading.wait()
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                self.ended.set()
+                return
+            text = event.get("text")
+            message = text.encode(errors="surrogatepass") if text is not None else event.get("bytes") or b""
+            if len(message) > max_message_bytes:
+                connection.end(TOO_BIG, "the message is too big")
+            else:
+                connection.on_message(message, binary=text is None)
+
+
+async def serve_asgi_socket(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one ASGI WebSocket from its upgrade to its end."""
+    await receive()  # websocket.connect
+    try:
+        gateway.check_open()
+        client = scope.get("client")
+        address = gateway.proxies.client_address(client[0] if client else None, scope["headers"])
+        gateway.peers.check_room(address)
+        handshake = read_handshake(scope["headers"], gateway.settings.allowed_origins)
+        principal = await gateway.authenticate(handshake.token)
+    except RequestError as error:
+        await _refuse(scope, send, error)
+        return
+    await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol})
+    if gateway.peers.user_is_full(principal):
+        await send({"type": "websocket.close", "code": TOO_MANY_CONNECTIONS, "reason": "too many connections"})
+        return
+    socket = AsgiSocket(send)
+    socket.connection = connection = Connection(gateway, socket, principal, address)
+    tasks = [
+        asyncio.create_task(socket.write_loop()),
+        asyncio.create_task(socket.read_loop(receive, gateway.settings.max_message_bytes)),
+        asyncio.create_task(_wait(socket.ended)),
+    ]
+    try:
+        connection.open()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        connection.on_closed()
+        for task in tasks:
+            task.cancel()
+        # An error here is the socket's: the client is gone, and nothing is lost, because the log has it all.
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _refuse(scope: Scope, send: Send, error: RequestError) -> None:
+    """Answer the upgrade with a problem document where the server can, else refuse it plainly (403)."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": error.code})
+        return
+    headers = [(b"content-type", b"application/problem+json")]
+    if error.row.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+    body = msgspec.json.encode(Problem.of(error))
+    await send({"type": "websocket.http.response.start", "status": error.row.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

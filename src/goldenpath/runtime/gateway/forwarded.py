@@ -1,0 +1,44 @@
+"""The client's address behind proxies that are trusted, and only behind those. Sans-I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
+
+class TrustedProxies:
+    """Addresses and networks whose X-Forwarded-For is believed. `names`: separated by commas; empty trusts nobody,
+    `*` everybody. Raises ValueError for a malformed one."""
+
+    def __init__(self, names: str) -> None:
+        parts = [part.strip() for part in names.split(",") if part.strip()]
+        self._all = "*" in parts
+        self._unix = "unix" in parts
+        self._networks = [ip_network(part, strict=False) for part in parts if part not in {"*", "unix"}]
+
+    def trusts(self, address: str | None) -> bool:
+        """Whether `address` is a trusted proxy; None is the other end of a Unix socket, named `unix`."""
+        if self._all:
+            return True
+        if address is None:
+            return self._unix
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._networks)
+
+    def client_address(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """Who is at the other end: the peer, or what the last trusted proxy says of it. None where nobody knows."""
+        if not self.trusts(peer):
+            return peer
+        hops = [
+            hop.strip()
+            for name, value in headers
+            if name == b"x-forwarded-for"
+            for hop in value.decode("latin-1").split(",")
+        ]
+        for hop in reversed(hops):
+            if not self.trusts(hop):
+                return hop[:64] or peer
+        return hops[0][:64] if hops and hops[0] else peer

@@ -1,0 +1,113 @@
+"""What all transports share: who is connected, how a token becomes a principal, the tick, the drain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+
+from goldenpath.clock import Clock
+from goldenpath.runtime.auth.accounts import Accounts
+from goldenpath.runtime.context import Principal
+from goldenpath.runtime.dispatcher import Dispatcher
+from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.gateway.forwarded import TrustedProxies
+from goldenpath.runtime.gateway.peers import Peers
+from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.thread_log import ThreadLog
+from goldenpath.wire.commands import Limits
+from goldenpath.wire.errors import GOING_AWAY, UNAUTHORIZED, RequestError
+from goldenpath.wire.ids import SessionId
+
+TICK: Final = 1.0
+"""How often connections are told the time, in seconds; their time-outs are late by no more than this."""
+
+_logger = structlog.get_logger("goldenpath.gateway")
+
+
+class Gateway:
+    """Shared by every connection of one server. Belongs to the event loop's thread."""
+
+    def __init__(
+        self, *, dispatcher: Dispatcher, event_log: EventLog, accounts: Accounts, clock: Clock, settings: Settings
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.event_log = event_log
+        self.accounts = accounts
+        self.clock = clock
+        self.settings = settings
+        self.peers = Peers(
+            max_peers=settings.max_connections,
+            max_per_user=settings.max_connections_per_user,
+            max_per_address=settings.address_limit,
+        )
+        self.proxies = TrustedProxies(settings.trusted_proxies)
+        self.ready = False
+        """Whether recovery is over."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ticker: asyncio.Task[None] | None = None
+        accounts.on_revoked(self._on_revoked)
+
+    async def start(self) -> None:
+        """Begin to tell the time."""
+        self._ticker = asyncio.create_task(self._tick_loop(), name="goldenpath-ticks")
+
+    async def stop(self) -> None:
+        """End the tick and what connections started. They were closed before."""
+        tasks = [task for task in (self._ticker, *self._tasks) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await self.clock.sleep(TICK)
+            try:
+                self.peers.tick(self.clock.monotonic())
+            except Exception:
+                _logger.exception("tick_failed")
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run `coroutine` in the background; a failure is logged."""
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("task_failed", exc_info=error)
+
+    async def authenticate(self, token: str) -> Principal:
+        """The principal of an access token. Raises `RequestError` (`unauthorized`)."""
+        return self.accounts.check_now(token) or await self.accounts.authenticate(token)
+
+    def limits(self, principal: Principal) -> Limits:
+        """What `welcome` tells this user."""
+        tier = self.settings.tier(principal.tier)
+        return Limits(
+            max_message_bytes=self.settings.max_message_bytes,
+            max_attached_threads=self.settings.max_attached_threads,
+            max_running=tier.max_running,
+            max_queued=tier.max_queued,
+        )
+
+    async def snapshot(self, log: ThreadLog) -> tuple[int, bytes]:
+        """A MESSAGES_SNAPSHOT event and the seq up to which it is complete. Raises `LogDeletedError`."""
+        seq, messages = await self.event_log.history(log)
+        return seq, b'{"type":"MESSAGES_SNAPSHOT","messages":[%b]}' % b",".join(messages)
+
+    def check_open(self) -> None:
+        """Raise `RequestError` (`draining`) where no connection may be made any more."""
+        if self.dispatcher.draining:
+            raise RequestError("draining", "the server is shutting down", retry_after=1.0)
+
+    def _on_revoked(self, session_id: SessionId) -> None:
+        self.peers.end_session(session_id, UNAUTHORIZED, "the session was ended")
+
+    def close_peers(self) -> None:
+        """Send everybody away: the server drains."""
+        for peer in self.peers:
+            peer.end(GOING_AWAY, "the server is shutting down")

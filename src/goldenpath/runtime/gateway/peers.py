@@ -1,0 +1,129 @@
+"""Everybody who is connected: WebSockets and SSE streams, by user, session and address.
+
+One place knows them all, so that a revoked session reaches its open sockets, limits count both kinds, and a drain finds
+everybody. Belongs to the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+
+from goldenpath.runtime.context import Principal
+from goldenpath.wire.errors import RequestError
+from goldenpath.wire.ids import SessionId
+
+
+class Peer(Protocol):
+    """A connection that can be told to end."""
+
+    principal: Principal
+    address: str | None
+
+    def end(self, code: int, reason: str) -> None:
+        """End it, a WebSocket with this close code. Harmless when it has ended."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Called about once a second with monotonic seconds."""
+        ...
+
+
+class PeerStatistics(msgspec.Struct, frozen=True):
+    """Counts: connected now, users among them, the peak, accepted and refused since the start."""
+
+    connected: int
+    users: int
+    peak: int
+    accepted: int
+    refused: int
+
+
+class Peers:
+    """The connected peers, bounded in all, for each user and for each address (None: no bound)."""
+
+    def __init__(self, *, max_peers: int, max_per_user: int, max_per_address: int | None) -> None:
+        self._max_peers = max_peers
+        self._max_per_user = max_per_user
+        self._max_per_address = max_per_address
+        self._peers: dict[Peer, None] = {}
+        self._by_session: dict[SessionId, dict[Peer, None]] = {}
+        self._users: Counter[str] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self._peak = self._accepted = self._refused = 0
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __iter__(self) -> Iterator[Peer]:
+        """All peers; a copy, so that ending them while iterating is safe."""
+        return iter(list(self._peers))
+
+    def check_room(self, address: str | None) -> None:
+        """Raise `RequestError` (`overloaded`, `rate_limited`) where no peer from `address` may join: before the
+        upgrade."""
+        if len(self._peers) >= self._max_peers:
+            self._refused += 1
+            raise RequestError("overloaded", "too many connections", retry_after=5.0)
+        limit = self._max_per_address
+        if limit is not None and address is not None and self._addresses[address] >= limit:
+            self._refused += 1
+            raise RequestError("rate_limited", "too many connections from this address", retry_after=5.0)
+
+    def user_is_full(self, principal: Principal) -> bool:
+        """Whether this user has all connections that one user may have."""
+        if self._users[principal.user_id] < self._max_per_user:
+            return False
+        self._refused += 1
+        return True
+
+    def add(self, peer: Peer) -> None:
+        """Count `peer` in."""
+        self._peers[peer] = None
+        self._by_session.setdefault(peer.principal.session_id, {})[peer] = None
+        self._users[peer.principal.user_id] += 1
+        if peer.address is not None:
+            self._addresses[peer.address] += 1
+        self._accepted += 1
+        self._peak = max(self._peak, len(self._peers))
+
+    def remove(self, peer: Peer) -> None:
+        """Count `peer` out. Harmless when repeated."""
+        if peer not in self._peers:
+            return
+        del self._peers[peer]
+        session = self._by_session[peer.principal.session_id]
+        del session[peer]
+        if not session:
+            del self._by_session[peer.principal.session_id]
+        _decrement(self._users, peer.principal.user_id)
+        if peer.address is not None:
+            _decrement(self._addresses, peer.address)
+
+    def end_session(self, session_id: SessionId, code: int, reason: str) -> None:
+        """End every peer of a session."""
+        for peer in list(self._by_session.get(session_id, ())):
+            peer.end(code, reason)
+
+    def tick(self, now: float) -> None:
+        """Pass the time on to every peer."""
+        for peer in list(self._peers):
+            peer.tick(now)
+
+    def statistics(self) -> PeerStatistics:
+        return PeerStatistics(
+            connected=len(self._peers),
+            users=len(self._users),
+            peak=self._peak,
+            accepted=self._accepted,
+            refused=self._refused,
+        )
+
+
+def _decrement(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

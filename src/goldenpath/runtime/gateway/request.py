@@ -1,0 +1,123 @@
+"""Reading an HTTP request and writing its answer: limits, JSON, problem documents. Knows no route."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from goldenpath.wire.errors import Problem, RequestError
+from goldenpath.wire.ids import is_name
+
+T = TypeVar("T")
+
+_PROBLEM: Final = b"application/problem+json"
+_JSON: Final = b"application/json"
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+
+
+class ClientGoneError(Exception):
+    """The client left before its request was complete: there is nobody to answer."""
+
+
+class Request:
+    """One HTTP request. `path` holds the path parameters, decoded."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.path: dict[str, str] = scope.get("path_params", {})
+        self._query: dict[str, str] | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of this lower-case name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    def name(self, parameter: str) -> str:
+        """A path parameter that is a thread id, a run id or an agent's name. Raises `RequestError` (`bad_request`)."""
+        value = self.path[parameter]
+        if not is_name(value):
+            raise RequestError("bad_request", f"{parameter} is not a valid id")
+        return value
+
+    def query(self, name: str) -> str | None:
+        """A query parameter, the last where it is repeated; None where it is absent."""
+        if self._query is None:
+            from urllib.parse import parse_qsl  # noqa: PLC0415 - most requests have no query
+
+            text = self.scope["query_string"].decode("latin-1")
+            self._query = dict(parse_qsl(text, keep_blank_values=True))
+        return self._query.get(name)
+
+    def integer(self, name: str) -> int | None:
+        """A query parameter that is a whole number >= 0. Raises `RequestError` (`bad_request`)."""
+        value = self.query(name)
+        if value is None:
+            return None
+        if not _DIGITS.fullmatch(value):
+            raise RequestError("bad_request", f"{name} is not a whole number")
+        return int(value)
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises `RequestError` (`payload_too_large`) over `limit` bytes, `ClientGoneError`."""
+        announced = self.header(b"content-length")
+        if announced is not None and _DIGITS.fullmatch(announced) and int(announced) > limit:
+            raise RequestError("payload_too_large", f"the body has {announced} bytes; at most {limit} are taken")
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise RequestError("payload_too_large", f"the body has more than {limit} bytes")
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+    async def json(self, shape: type[T], limit: int) -> T:
+        """The body as `shape`. Raises as `body` does, and `RequestError` (`bad_request`)."""
+        data = await self.body(limit)
+        try:
+            return msgspec.json.decode(data, type=shape)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise RequestError("bad_request", f"the body: {error}") from None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A complete answer."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = _JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    async def send(self, send: Send) -> None:
+        headers = [*self.headers]
+        if self.status != 204:
+            headers += [(b"content-type", self.content_type), (b"content-length", b"%d" % len(self.body))]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def answer(value: Any, status: int = 200) -> Answer:
+    """`value` as JSON. Nothing that we answer may be cached: it is somebody's own."""
+    return Answer(status, msgspec.json.encode(value), headers=((b"cache-control", b"no-store"),))
+
+
+def problem(error: RequestError, *, status: int | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+    """An error as a problem document, with the headers that its code asks for."""
+    document = Problem.of(error, status=status)
+    extra = list(headers)
+    if document.status == 401:
+        extra.append((b"www-authenticate", b"Bearer"))
+    if error.retry_after is not None:
+        extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+    return Answer(document.status, msgspec.json.encode(document), _PROBLEM, tuple(extra))

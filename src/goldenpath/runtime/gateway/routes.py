@@ -1,0 +1,199 @@
+"""The table of HTTP routes: the app, the OpenAPI document and the isolation tests are all made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from starlette.routing import Route as StarletteRoute
+from starlette.types import Receive, Scope, Send
+
+from goldenpath.runtime.auth.accounts import Profile
+from goldenpath.runtime.auth.tokens import Tokens
+from goldenpath.runtime.context import Principal
+from goldenpath.runtime.gateway.http import HttpApi
+from goldenpath.runtime.gateway.request import Answer, ClientGoneError, Request, problem
+from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.thread_log import LogDeletedError
+from goldenpath.wire import answers
+from goldenpath.wire.errors import ErrorName, RequestError
+from goldenpath.wire.events import RunAgentInput
+from goldenpath.wire.ids import new_id
+
+_logger = structlog.get_logger("goldenpath.http")
+
+OpenCall = Callable[[Request], Awaitable[Answer]]
+OwnCall = Callable[[Request, Principal], Awaitable[Answer]]
+StreamCall = Callable[[Request, Principal, Send], Awaitable[None]]
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A query or header parameter, as the OpenAPI document shows it."""
+
+    name: str
+    place: Literal["query", "header"]
+    schema: dict[str, Any]
+    description: str
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One call. Exactly one of `open`, `own` and `stream` carries it out: without a principal, with one, as SSE."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    status: int
+    tag: str
+    errors: tuple[ErrorName, ...] = ()
+    body: type | None = None
+    answer: type | None = None
+    open: OpenCall | None = None
+    own: OwnCall | None = None
+    stream: StreamCall | None = None
+    parameters: tuple[Parameter, ...] = ()
+
+    @property
+    def needs_token(self) -> bool:
+        return self.open is None
+
+
+_NAME = {"type": "string"}
+
+
+def routes(api: HttpApi) -> list[Route]:
+    """Every call of `api`."""
+    return [
+        Route(
+            "POST", "/v1/auth/register", "register", "Create a user and log in", 201, "auth",
+            ("bad_request", "forbidden", "conflict", "payload_too_large", "overloaded"),
+            answers.Credentials, Tokens, open=api.register,
+        ),
+        Route(
+            "POST", "/v1/auth/login", "login", "Log in with e-mail and password", 200, "auth",
+            ("bad_request", "unauthorized", "payload_too_large", "rate_limited", "overloaded"),
+            answers.Credentials, Tokens, open=api.login,
+        ),
+        Route(
+            "POST", "/v1/auth/refresh", "refresh", "Exchange a refresh token for new tokens", 200, "auth",
+            ("bad_request", "unauthorized", "payload_too_large"),
+            answers.RefreshRequest, Tokens, open=api.refresh,
+        ),
+        Route(
+            "POST", "/v1/auth/simulate", "simulate", "Log in as a simulated user, never in production", 200, "auth",
+            ("bad_request", "unauthorized", "forbidden", "payload_too_large", "not_configured"),
+            answers.SimulateRequest, Tokens, open=api.simulate,
+            parameters=(Parameter("X-Simulation-Key", "header", {"type": "string"}, "The simulation key."),),
+        ),
+        Route(
+            "POST", "/v1/auth/logout", "logout", "End this session", 204, "auth", ("unauthorized",), own=api.logout
+        ),
+        Route("GET", "/v1/auth/me", "me", "Who I am", 200, "auth", ("unauthorized",), None, Profile, own=api.me),
+        Route(
+            "GET", "/v1/agents", "agents", "The agents I may run", 200, "agents", ("unauthorized",), None,
+            answers.Agents, own=api.agents,
+        ),
+        Route(
+            "POST", "/v1/agents/{agent}/run", "run_agent", "Run an agent; AG-UI events of this run over SSE", 200,
+            "agents",
+            (
+                "bad_request", "unauthorized", "unknown_agent", "payload_too_large", "quota_exceeded", "rate_limited",
+                "queue_full", "overloaded", "draining",
+            ),
+            RunAgentInput, stream=api.run_agent,
+        ),
+        Route(
+            "GET", "/v1/threads", "threads", "My threads, newest first", 200, "threads",
+            ("bad_request", "unauthorized"), None, answers.Threads, own=api.threads,
+            parameters=(
+                Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "How many at most."),
+                Parameter("cursor", "query", {"type": "string"}, "next_cursor of the page before."),
+            ),
+        ),
+        Route(
+            "GET", "/v1/threads/{thread_id}", "thread", "One thread", 200, "threads",
+            ("bad_request", "unauthorized", "not_found"), None, answers.Thread, own=api.thread,
+        ),
+        Route(
+            "DELETE", "/v1/threads/{thread_id}", "delete_thread", "Delete a thread", 204, "threads",
+            ("bad_request", "unauthorized", "not_found"), own=api.delete_thread,
+        ),
+        Route(
+            "GET", "/v1/threads/{thread_id}/messages", "messages", "The history", 200, "threads",
+            ("bad_request", "unauthorized", "not_found"), None, answers.Messages, own=api.messages,
+        ),
+        Route(
+            "GET", "/v1/threads/{thread_id}/events", "events", "The log after a cursor, then live, over SSE", 200,
+            "threads", ("bad_request", "unauthorized", "not_found", "rate_limited", "overloaded", "draining"),
+            stream=api.events,
+            parameters=(
+                Parameter("after", "query", {"type": "integer", "minimum": 0}, "The last seq that was seen."),
+                Parameter("epoch", "query", {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "Its epoch."),
+                Parameter("Last-Event-ID", "header", {"type": "string"}, "EPOCH.SEQ; wins over the query."),
+            ),
+        ),
+        Route(
+            "GET", "/v1/threads/{thread_id}/runs/{run_id}", "run", "One run", 200, "threads",
+            ("bad_request", "unauthorized", "not_found"), None, answers.RunInfo, own=api.run,
+        ),
+        Route(
+            "POST", "/v1/threads/{thread_id}/runs/{run_id}/cancel", "cancel", "Cancel a run", 202, "threads",
+            ("bad_request", "unauthorized", "not_found"), None, answers.RunInfo, own=api.cancel,
+        ),
+    ]  # fmt: skip
+
+
+class Endpoint:
+    """A route as an ASGI app: authentication, errors as problem documents, and no traceback for anybody."""
+
+    def __init__(self, api: HttpApi, route: Route) -> None:
+        self._api = api
+        self.route = route
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        started = False
+
+        async def watched_send(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            given = await self._answer(request, watched_send)
+        except ClientGoneError:
+            return
+        except RequestError as error:
+            given = problem(error)
+        except LogDeletedError:
+            given = problem(RequestError("not_found", "there is no such thread"))
+        except StoreError as error:
+            _logger.error("request_failed", route=self.route.name, error=str(error))  # noqa: TRY400
+            given = problem(RequestError("overloaded", "the store failed", retry_after=2.0))
+        except Exception:
+            request_id = new_id("req")
+            _logger.exception("request_failed", route=self.route.name, request_id=request_id)
+            given = problem(RequestError("internal", f"request {request_id} failed"))
+        if given is not None and not started:
+            await given.send(send)
+
+    async def _answer(self, request: Request, send: Send) -> Answer | None:
+        route = self.route
+        if route.open is not None:
+            return await route.open(request)
+        principal = await self._api.principal(request)
+        if route.own is not None:
+            return await route.own(request, principal)
+        assert route.stream is not None
+        await route.stream(request, principal, send)
+        return None
+
+
+def starlette_routes(api: HttpApi) -> list[StarletteRoute]:
+    """The table as Starlette's router takes it."""
+    return [
+        StarletteRoute(route.path, Endpoint(api, route), methods=[route.method], name=route.name)
+        for route in routes(api)
+    ]

@@ -1,0 +1,154 @@
+"""Events over SSE: of one run until its end, or of a thread for as long as the client stays.
+
+Each stream is a cursor, read when the client's socket takes more; `send` waits while it does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from starlette.types import Message, Receive, Send
+
+from goldenpath.runtime.context import Principal
+from goldenpath.runtime.gateway.gateway import Gateway
+from goldenpath.runtime.interfaces import RunRow
+from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.thread_log import Cursor, ThreadLog
+
+KEEP_ALIVE: Final = 15.0
+"""A comment goes out after this many seconds without an event."""
+CHUNK_BYTES: Final = 64 * 1024
+
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+_TERMINAL: Final = (b'{"type":"RUN_FINISHED"', b'{"type":"RUN_ERROR"')
+
+_logger = structlog.get_logger("goldenpath.sse")
+
+Translate = Callable[[bytes], bytes | None]
+"""One event as this client takes it; None leaves it out."""
+
+
+class SseStream:
+    """One client that follows a log over SSE; a `Peer`.
+
+    `run` limits the stream to one run, and ends it after that run's terminal event; None follows the whole thread.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        principal: Principal,
+        address: str | None,
+        log: ThreadLog,
+        seq: int,
+        *,
+        run: RunRow | None = None,
+        snapshot: bytes | None = None,
+        translate: Translate | None = None,
+    ) -> None:
+        self.principal = principal
+        self.address = address
+        self._gateway = gateway
+        self._log = log
+        self._run = run
+        self._snapshot = snapshot
+        self._translate = translate
+        self._wake = asyncio.Event()
+        self._over = False
+        self._cursor = Cursor(log, seq, self._wake.set, self._finish)
+        self._task: asyncio.Task[object] | None = None
+        self._sending_since: float | None = None
+        self._expires = gateway.clock.monotonic() + principal.expires_at - gateway.clock.time()
+        self._last_sent = gateway.clock.monotonic()
+
+    def _finish(self) -> None:
+        self._over = True
+        self._wake.set()
+
+    def end(self, code: int, reason: str) -> None:  # noqa: ARG002 - SSE has no codes
+        self._finish()
+
+    def tick(self, now: float) -> None:
+        if now >= self._expires:
+            self._finish()
+        if self._sending_since is not None:
+            if now - self._sending_since >= self._gateway.settings.write_timeout and self._task is not None:
+                self._task.cancel()
+        elif now - self._last_sent >= KEEP_ALIVE:
+            self._wake.set()
+
+    async def serve(self, receive: Receive, send: Send) -> None:
+        """Answer the request with the stream. The log is pinned by the caller."""
+        self._task = asyncio.current_task()
+        self._gateway.event_log.subscribe(self._cursor)
+        self._gateway.peers.add(self)
+        if self._gateway.accounts.is_revoked(self.principal.session_id):
+            self._finish()
+        watcher = asyncio.create_task(self._watch(receive))
+        try:
+            await self._send(send, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            if self._snapshot is not None:
+                await self._send_body(send, b"event: gap\n" + self._message(self._cursor.position, self._snapshot))
+            await self._follow(send)
+            await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
+        except StoreError:
+            _logger.exception("replay_failed")
+        finally:
+            watcher.cancel()
+            self._gateway.peers.remove(self)
+            self._gateway.event_log.unsubscribe(self._cursor)
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._finish()
+
+    async def _follow(self, send: Send) -> None:
+        cursor = self._cursor
+        while not self._over:
+            self._wake.clear()
+            while cursor.behind and not self._over:
+                batch = await self._gateway.event_log.read(self._log, cursor.position, CHUNK_BYTES)
+                if batch is None:
+                    if self._log.lost(cursor.position):
+                        return  # the client comes back with its cursor and is told of the gap
+                    break
+                if self._run is not None and batch.run_id != self._run.run_id:
+                    cursor.position = batch.last_seq
+                    continue
+                messages = []
+                for seq, event in enumerate(batch.events, batch.first_seq):
+                    shown = event if self._translate is None else self._translate(event)
+                    if shown is not None:
+                        messages.append(self._message(seq, shown))
+                cursor.position = batch.last_seq
+                await self._send_body(send, b"".join(messages))
+                if self._run is not None and batch.events[-1].startswith(_TERMINAL):
+                    return
+            if self._over:
+                return
+            if self._gateway.clock.monotonic() - self._last_sent >= KEEP_ALIVE:
+                await self._send_body(send, b": still here\n\n")
+            await self._wake.wait()
+
+    def _message(self, seq: int, event: bytes) -> bytes:
+        return b"id: %b.%d\ndata: %b\n\n" % (self._log.epoch.encode(), seq, event)
+
+    async def _send_body(self, send: Send, body: bytes) -> None:
+        if body:
+            await self._send(send, {"type": "http.response.body", "body": body, "more_body": True})
+            self._last_sent = self._gateway.clock.monotonic()
+
+    async def _send(self, send: Send, message: Message) -> None:
+        self._sending_since = self._gateway.clock.monotonic()
+        try:
+            await send(message)
+        finally:
+            self._sending_since = None
