@@ -43,10 +43,11 @@ class LoginFailures:
         remaining = self._remaining(times, now)
         if remaining is not None:
             return remaining
-        self._forget(digest)
+        self._counted.pop(digest, None)
+        self._locked.pop(digest, None)
+        self._make_room(now)
         times.append(now)
         (self._locked if len(times) >= self._limit else self._counted)[digest] = times
-        self._make_room(now)
         return None
 
     def _recent(self, digest: bytes, now: float) -> list[float]:
@@ -56,15 +57,11 @@ class LoginFailures:
     def _remaining(self, times: list[float], now: float) -> float | None:
         return times[-self._limit] + self._window - now if len(times) >= self._limit else None
 
-    def _forget(self, digest: bytes) -> None:
-        self._counted.pop(digest, None)
-        self._locked.pop(digest, None)
-
     def _make_room(self, now: float) -> None:
         for group in (self._counted, self._locked):
             while group and next(iter(group.values()))[-1] + self._window <= now:
                 group.popitem(last=False)
-        while len(self) > self._max_emails:
+        while len(self) >= self._max_emails:
             (self._counted or self._locked).popitem(last=False)
 
 

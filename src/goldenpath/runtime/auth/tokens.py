@@ -110,15 +110,19 @@ class AccessTokens:
             raise unauthorized() from None
         # A token issued while tokens lived longer gets no more than what they live now: revocations are not remembered
         # for longer than that.
-        expires_at = min(claims.exp, claims.iat + self._lifetime)
-        if not now < expires_at:
+        if not (now < claims.exp and now < claims.iat + self._lifetime):  # so written, it refuses a NaN
             raise unauthorized("The access token has expired.")
         session_id = SessionId(claims.sid)
         if session_id in self._revocations:
             raise session_ended()
         try:
             return Principal(
-                UserId(claims.sub), session_id, expires_at, frozenset(claims.permissions), claims.tier, claims.email
+                UserId(claims.sub),
+                session_id,
+                min(claims.exp, claims.iat + self._lifetime),
+                frozenset(claims.permissions),
+                claims.tier,
+                claims.email,
             )
         except InvalidContext:
             raise unauthorized() from None
