@@ -20,7 +20,7 @@ from goldenpath.runtime.context import Principal
 from goldenpath.runtime.engine import EngineFactory, Outcome
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.execution import Execution, interrupted
-from goldenpath.runtime.interfaces import ENDED, LogStore, RunRow, ThreadKey, ThreadRow
+from goldenpath.runtime.interfaces import ENDED, LogStore, RunRow, RunStatus, ThreadKey, ThreadRow
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
@@ -49,11 +49,13 @@ class RunRequest(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """An accepted run. Its subscriber reads after `seq`. `known`: the id had been accepted before."""
+    """An accepted run. Its subscriber reads after `seq`. `status` is that of the acceptance, or, where the run was
+    `known` because its id had been accepted before, that of now."""
 
     log: ThreadLog
     run: RunRow
     seq: int
+    status: RunStatus
     known: bool
 
 
@@ -105,14 +107,14 @@ class Dispatcher:
                 known = await self._store.run(log.epoch, run_id) or log.run(run_id)
             if known is not None:
                 await self.event_log.committed()
-                yield Accepted(log, known, self._position(log, known), known=True)
+                yield Accepted(log, known, self._position(log, known), known.status, known=True)
                 return
             execution = self._accept(principal, request, log, run_id, request_id)
-            seq = log.visible
+            seq, status = log.visible, execution.row.status
             await self.event_log.committed()
             if log.deleted:
                 raise RequestError("not_found", "the thread was deleted")
-            yield Accepted(log, execution.row, seq, known=False)
+            yield Accepted(log, execution.row, seq, status, known=False)
 
     def _accept(
         self, principal: Principal, request: RunRequest, log: ThreadLog, run_id: RunId, request_id: RequestId

@@ -260,8 +260,8 @@ class Connection:
             self._send(ErrorReply(command.id, ErrorBody.of(RequestError("overloaded", "the store failed"))))
         except Exception:
             _logger.exception("command_failed", request_id=request_id)
-            error = RequestError("internal", f"request {request_id} failed")
-            self._send(ErrorReply(command.id, ErrorBody.of(error)))
+            fault = RequestError("internal", f"request {request_id} failed")
+            self._send(ErrorReply(command.id, ErrorBody.of(fault)))
 
     async def _run(self, command: RunCommand, request_id: RequestId) -> None:
         gateway = self._gateway
@@ -286,7 +286,7 @@ class Connection:
                 self._to_cancel[thread_id, run.run_id] = None
             if self._session.is_over:
                 return
-            self._send(RunReply(command.id, thread_id, run.run_id, run.status, log.epoch, accepted.seq))
+            self._send(RunReply(command.id, thread_id, run.run_id, accepted.status, log.epoch, accepted.seq))
             if thread_id not in self._subscriptions:
                 self._subscribe(log, accepted.seq)
 

@@ -50,7 +50,7 @@ class _Quiet(logging.LoggerAdapter[logging.Logger]):
     """picows makes a child logger for every connection of a `Logger`; an adapter it takes as it is."""
 
 
-class PicowsSocket(WSListener):  # type: ignore[misc]
+class PicowsSocket(WSListener):
     """`WsTransport` over picows, and the listener that puts its frames together."""
 
     def __init__(self, max_message_bytes: int) -> None:

@@ -14,9 +14,10 @@ from starlette.types import Message, Receive, Send
 
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.gateway import Gateway
-from goldenpath.runtime.interfaces import RunRow
+from goldenpath.runtime.interfaces import ENDED, RunRow
 from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import Cursor, ThreadLog
+from goldenpath.wire.events import CancelledOutcome, RunError, RunFinished, RunStarted, SuccessOutcome, encode
 
 KEEP_ALIVE: Final = 15.0
 """A comment goes out after this many seconds without an event."""
@@ -61,7 +62,7 @@ class SseStream:
         self._snapshot = snapshot
         self._translate = translate
         self._wake = asyncio.Event()
-        self._over = False
+        self._ended = asyncio.Event()
         self._cursor = Cursor(log, seq, self._wake.set, self._finish)
         self._task: asyncio.Task[object] | None = None
         self._sending_since: float | None = None
@@ -69,7 +70,7 @@ class SseStream:
         self._last_sent = gateway.clock.monotonic()
 
     def _finish(self) -> None:
-        self._over = True
+        self._ended.set()
         self._wake.set()
 
     def end(self, code: int, reason: str) -> None:  # noqa: ARG002 - SSE has no codes
@@ -112,13 +113,14 @@ class SseStream:
 
     async def _follow(self, send: Send) -> None:
         cursor = self._cursor
-        while not self._over:
+        while not self._ended.is_set():
             self._wake.clear()
-            while cursor.behind and not self._over:
+            while cursor.behind and not self._ended.is_set():
                 batch = await self._gateway.event_log.read(self._log, cursor.position, CHUNK_BYTES)
                 if batch is None:
                     if self._log.lost(cursor.position):
-                        return  # the client comes back with its cursor and is told of the gap
+                        await self._tell_lost(send)
+                        return
                     break
                 if self._run is not None and batch.run_id != self._run.run_id:
                     cursor.position = batch.last_seq
@@ -132,11 +134,30 @@ class SseStream:
                 await self._send_body(send, b"".join(messages))
                 if self._run is not None and batch.events[-1].startswith(_TERMINAL):
                     return
-            if self._over:
+            if self._ended.is_set():
                 return
             if self._gateway.clock.monotonic() - self._last_sent >= KEEP_ALIVE:
                 await self._send_body(send, b": still here\n\n")
             await self._wake.wait()
+
+    async def _tell_lost(self, send: Send) -> None:
+        """What the client waits for is gone. One that follows a thread comes back with its cursor and is told of the
+        gap; one that asked for a run that has ended gets what is left of it: the history, and how it ended."""
+        row = self._run
+        if row is None or row.status not in ENDED:
+            return
+        _, snapshot = await self._gateway.snapshot(self._log)
+        thread_id = self._log.key.thread_id
+        end: RunFinished | RunError
+        if row.error is not None:
+            end = RunError("the events of this run are no longer held", code=row.error)
+        else:
+            outcome = CancelledOutcome() if row.status == "cancelled" else SuccessOutcome()
+            end = RunFinished(thread_id, row.run_id, outcome=outcome)
+        for event in (encode(RunStarted(thread_id, row.run_id)), snapshot, encode(end)):
+            shown = event if self._translate is None else self._translate(event)
+            if shown is not None:
+                await self._send_body(send, b"data: %b\n\n" % shown)
 
     def _message(self, seq: int, event: bytes) -> bytes:
         return b"id: %b.%d\ndata: %b\n\n" % (self._log.epoch.encode(), seq, event)

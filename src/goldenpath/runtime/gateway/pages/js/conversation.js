@@ -1,0 +1,204 @@
+/**
+ * One open conversation: its history, the events that follow, and what this tab asked for. No DOM.
+ *
+ * Opening reads the history, which is complete up to an event, and follows the thread from the event before that one:
+ * if the thread is idle, the last event says how the last run ended, which the messages do not.
+ */
+
+import { Outbox } from "./outbox.js";
+import { Transcript } from "./transcript.js";
+
+export class Conversation {
+  transcript = new Transcript();
+  /** @type {"loading" | "ready" | "failed"} */
+  phase = "loading";
+  /** Why it could not be loaded, else null. */
+  problem = null;
+  /** Whether the user asked the active run to stop, and it has not yet. */
+  stopping = false;
+  /** The agent of the last run that is known, else null. */
+  agent = null;
+  #api;
+  #connection;
+  #outbox;
+  #newId;
+  #on;
+  #closed = false;
+
+  /**
+   * @param {object} parts
+   * @param {string} parts.threadId
+   * @param {import("./api.js").Api} parts.api
+   * @param {import("./connection.js").Connection} parts.connection
+   * @param {Outbox} parts.outbox
+   * @param {() => string} parts.newId
+   * @param {{changed(): void, agent(name: string): void, missing(): void, moved(): void}} parts.on something is to be
+   *   drawn; the agent of the last run is known; the thread is not there; a run began or ended
+   */
+  constructor({ threadId, api, connection, outbox, newId, on }) {
+    this.threadId = threadId;
+    this.#api = api;
+    this.#connection = connection;
+    this.#outbox = outbox;
+    this.#newId = newId;
+    this.#on = on;
+  }
+
+  /** What was asked for and has not begun. */
+  get waiting() {
+    return this.#outbox.of(this.threadId);
+  }
+
+  /** Whether there is nothing to show. */
+  get isEmpty() {
+    return this.phase === "ready" && this.transcript.items.length === 0 && this.waiting.length === 0;
+  }
+
+  /** Begin a thread that does not exist yet: its first run makes it. */
+  begin() {
+    this.#connection.follow(this.threadId, null);
+    this.phase = "ready";
+    this.#on.changed();
+  }
+
+  /** Read the history and follow what comes after. Also the user's "try again". Does not reject. */
+  async load() {
+    this.phase = "loading";
+    this.problem = null;
+    this.#on.changed();
+    const accepted = this.waiting.filter((entry) => entry.status === "accepted");
+    try {
+      const history = await this.#api.messages(this.threadId);
+      const thread = await this.#api.thread(this.threadId);
+      if (this.#closed) return;
+      this.transcript.load(history.messages, history.seq);
+      this.#takeRuns(thread.runs, accepted);
+      this.#connection.follow(this.threadId, { epoch: history.epoch, seq: Math.max(0, history.seq - 1) });
+      this.phase = "ready";
+      this.#learnAgent(thread.runs);
+    } catch (problem) {
+      if (this.#closed) return;
+      if (problem.code === "not_found" && this.waiting.length > 0) return this.begin();
+      if (problem.code === "not_found") return this.#on.missing();
+      this.phase = "failed";
+      this.problem = problem;
+    }
+    this.#on.changed();
+  }
+
+  /** Leave: the runs go on without us. */
+  close() {
+    this.#closed = true;
+    this.#connection.unfollow(this.threadId);
+  }
+
+  /** The next event of this thread. */
+  take(frame) {
+    const { event, run_id: runId } = frame;
+    this.transcript.apply(frame);
+    if (event.type === "RUN_STARTED") this.#began(runId);
+    if (event.type === "RUN_FINISHED" || event.type === "RUN_ERROR") {
+      this.stopping = false;
+      this.#on.moved();
+    }
+    if (event.type === "MESSAGES_SNAPSHOT" && runId === null) this.#reviewRuns();
+    this.#on.changed();
+  }
+
+  /** A run of ours was accepted. What began before our cursor is in the history already. */
+  accepted(reply) {
+    const cursor = this.#connection.cursor(this.threadId);
+    const begun = reply.status !== "queued" && cursor?.epoch === reply.epoch && cursor.seq > reply.seq;
+    if (this.phase === "ready" && begun) this.#outbox.remove(reply.run_id);
+    this.#on.changed();
+  }
+
+  /** Ask the active run to stop. */
+  stop() {
+    const runId = this.transcript.activeRun;
+    if (runId === null || this.stopping) return;
+    this.stopping = true;
+    this.#on.changed();
+    this.#connection.cancel(this.threadId, runId).catch(() => {
+      this.stopping = false;
+      this.#on.changed();
+    });
+  }
+
+  /** Take back a run that waits for its turn. It will be listed as stopped when its turn comes. */
+  withdraw(runId) {
+    return this.#connection.cancel(this.threadId, runId);
+  }
+
+  /** The entry of the outbox that says `text` to `agent`. */
+  say(text, agent) {
+    return this.#ask({ agent, text });
+  }
+
+  /** The entry that answers the questions of a run: the agent that asked gets the answers. Rejects with `Problem`. */
+  async answer(question, resume) {
+    const agent = await this.#agentOf(question.runId);
+    return this.#ask({ agent, input: { messages: [], resume } });
+  }
+
+  /**
+   * The entry that runs again what failed: the same answers, or the last message with its id, so that it is not said
+   * twice. Rejects with `Problem`.
+   */
+  async again(failure) {
+    const agent = await this.#agentOf(failure.runId);
+    const resume = this.transcript.resumeOf(failure.runId);
+    if (resume !== null) return this.#ask({ agent, input: { messages: [], resume } });
+    const { items } = this.transcript;
+    const said = items.slice(0, items.indexOf(failure)).findLast((item) => item.kind === "message" && item.role === "user");
+    const messages = said === undefined ? [] : [{ id: said.id, role: "user", content: said.text }];
+    return this.#ask({ agent, input: { messages } });
+  }
+
+  #ask({ agent, text = null, input = null }) {
+    this.agent = agent;
+    return this.#outbox.add({ run_id: this.#newId(), thread_id: this.threadId, agent, text, input });
+  }
+
+  async #agentOf(runId) {
+    return (await this.#api.run(this.threadId, runId)).agent;
+  }
+
+  #began(runId) {
+    const entry = this.#outbox.remove(runId);
+    if (entry !== undefined) this.agent = entry.agent;
+    this.#on.moved();
+  }
+
+  /** After a gap it is not known whether a run is active: the thread's record says it. */
+  async #reviewRuns() {
+    try {
+      const thread = await this.#api.thread(this.threadId);
+      if (!this.#closed) this.#takeRuns(thread.runs, this.waiting);
+      this.#on.changed();
+    } catch {
+      // The next event of the run says the same.
+    }
+  }
+
+  #takeRuns(runs, accepted) {
+    const running = runs.find((run) => run.status === "running");
+    if (running !== undefined) this.transcript.running(running.run_id);
+    const queued = new Set(runs.filter((run) => run.status === "queued").map((run) => run.run_id));
+    for (const { run_id: runId, status } of accepted) {
+      if (status === "accepted" && !queued.has(runId)) this.#outbox.remove(runId);
+    }
+  }
+
+  async #learnAgent(runs) {
+    const last = runs.at(-1);
+    if (last === undefined) return;
+    try {
+      this.agent = await this.#agentOf(last.run_id);
+      if (!this.#closed) this.#on.agent(this.agent);
+    } catch {
+      // Whatever is chosen stays chosen.
+    }
+  }
+}
+
