@@ -192,8 +192,8 @@ def test_readers_that_share_a_subscription_each_see_their_own_rest_once(
 
 
 def test_a_reader_from_now_starts_where_the_reply_says() -> None:
+    assert Reader().cursor is None
     reader = Reader()
-    assert reader.cursor is None
     reader.place("e", 7)
     assert reader.cursor == Cursor(seq=7, epoch="e")
     assert reader.offer("e", 8) is True

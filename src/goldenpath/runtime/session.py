@@ -84,7 +84,7 @@ class Session:
                 self._bad_frames = 0
             except BadCommand as error:
                 found += self._bad(error)
-                if self.is_over:
+                if isinstance(found[-1], Close):
                     break
         return found
 

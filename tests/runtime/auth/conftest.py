@@ -51,10 +51,17 @@ async def accounts(make_accounts: MakeAccounts) -> Accounts:
     return await make_accounts()
 
 
-@pytest.fixture
-def key_server() -> Iterator[KeyServer]:
+@pytest.fixture(scope="session")
+def _key_server() -> Iterator[KeyServer]:
     with serve_keys() as server:
         yield server
+
+
+@pytest.fixture
+def key_server(_key_server: KeyServer) -> Iterator[KeyServer]:
+    """A running provider without keys that nobody has asked yet."""
+    yield _key_server
+    _key_server.reset()
 
 
 @pytest.fixture(scope="session")

@@ -59,11 +59,17 @@ class KeyServer:
     """What the provider does now: `keys` are served while `up`; `gate`, when set, holds answers back."""
 
     def __init__(self) -> None:
+        self.port = 0
+        self.gate: threading.Event | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        if self.gate is not None:
+            self.gate.set()
         self.keys: list[dict[str, Any]] = []
         self.up = True
         self.requests = 0
-        self.gate: threading.Event | None = None
-        self.port = 0
+        self.gate = None
 
     @property
     def issuer(self) -> str:
@@ -108,7 +114,6 @@ def serve_keys() -> Iterator[KeyServer]:
         try:
             yield state
         finally:
-            if state.gate is not None:
-                state.gate.set()
+            state.reset()
             server.should_exit = True
             thread.join()
