@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -8,12 +9,17 @@ import pytest
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.auth.accounts import Accounts
 from goldenpath.runtime.auth.passwords import PasswordCost
+from goldenpath.runtime.auth.tokens import Tokens
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
+from goldenpath.wire.errors import ErrorName, RequestError
+from goldenpath.wire.ids import SessionId
 from tests.runtime.auth.key_server import KeyServer, SigningKey, serve_keys
 
 CHEAP = PasswordCost(passes=1, memory=8, lanes=1)
 SECRET = b"a secret of at least thirty-two bytes"
+
+EMAIL, PASSWORD, KEY = "ann@example.com", "correct horse battery", "the-key-for-simulation"
 
 MakeAccounts = Callable[..., Awaitable[Accounts]]
 
@@ -77,3 +83,18 @@ def other_rsa_key() -> SigningKey:
 @pytest.fixture(scope="session")
 def ec_key() -> SigningKey:
     return SigningKey.ec("ec-1")
+
+
+@contextmanager
+def refused(code: ErrorName) -> Iterator[pytest.ExceptionInfo[RequestError]]:
+    with pytest.raises(RequestError) as caught:
+        yield caught
+    assert caught.value.code == code
+    for secret in (PASSWORD, KEY, SECRET.decode()):
+        assert secret not in str(caught.value)
+
+
+def session_of(accounts: Accounts, tokens: Tokens) -> SessionId:
+    principal = accounts.check_now(tokens.access_token)
+    assert principal is not None
+    return principal.session_id

@@ -1,7 +1,7 @@
 """The accounts of one server: register, log in, refresh, log out, and who a token stands for.
 
-The shell around the cores of this folder: it reads the clock, talks to the store and to identity providers, and
-decides nothing by itself that a core could decide.
+The shell around the cores of this folder: it reads the clock, asks the store and identity providers, and decides
+nothing by itself that a core could decide.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from typing import Final
 import msgspec
 
 from goldenpath.clock import Clock
-from goldenpath.runtime.auth import emails, refresh
+from goldenpath.runtime.auth import emails
 from goldenpath.runtime.auth.documents import HttpDocuments
 from goldenpath.runtime.auth.failures import LoginFailures
-from goldenpath.runtime.auth.identity_provider import LIFETIME, SKEW, IdentityProvider, is_external, issuer_of
+from goldenpath.runtime.auth.identity_provider import LIFETIME, SKEW, IdentityProvider, issuer_of
 from goldenpath.runtime.auth.key_source import Fetch, KeySource
 from goldenpath.runtime.auth.passwords import PasswordCost, Passwords, password_bytes
-from goldenpath.runtime.auth.refresh import RecentRotations, RefreshTokens
+from goldenpath.runtime.auth.refresh import RefreshTokens
 from goldenpath.runtime.auth.revocations import Listener, Revocations
+from goldenpath.runtime.auth.sessions import Sessions
 from goldenpath.runtime.auth.tokens import AccessTokens, Tokens, session_ended, unauthorized
 from goldenpath.runtime.auth.verified import VerifiedTokens
 from goldenpath.runtime.context import Principal
-from goldenpath.runtime.interfaces import AccountStore, SessionRow, UserRow
+from goldenpath.runtime.interfaces import AccountStore, UserRow
 from goldenpath.runtime.settings import Settings, SettingsError
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import SessionId, UserId, new_id
@@ -91,8 +92,14 @@ class Accounts:
         self._access_tokens = AccessTokens(
             secret, lifetime=self._lifetime, revocations=self._revocations, verified=self._verified
         )
-        self._refresh_tokens = RefreshTokens(secret)
-        self._rotations = RecentRotations()
+        self._sessions = Sessions(
+            store,
+            clock,
+            self._access_tokens,
+            RefreshTokens(secret),
+            self._revocations,
+            lifetime=settings.refresh_token_ttl,
+        )
         self._failures = LoginFailures(limit=settings.login_failures, window=settings.login_window)
         self._passwords = Passwords(clock, workers=settings.password_workers, cost=password_cost)
         self._documents = HttpDocuments()
@@ -104,7 +111,6 @@ class Accounts:
         }
         if len(self._providers) != len(settings.issuers):
             raise SettingsError("GOLDENPATH_ISSUERS names an issuer twice")
-        self._ending: set[asyncio.Task[None]] = set()
         self._warming: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -126,8 +132,7 @@ class Accounts:
         """Finish what was begun and release threads and connections. Harmless when repeated."""
         await self._passwords.close()
         await self._warmed()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        await self._sessions.close()
         for provider in self._providers.values():
             await provider.keys.close()
         await self._documents.close()
@@ -265,29 +270,8 @@ class Accounts:
         return user
 
     async def _begin(self, user: UserRow, permissions: frozenset[str], tier: str) -> Tokens:
-        now = self._clock.time()
-        session = SessionRow(
-            session_id=SessionId(new_id("ses")),
-            user_id=user.user_id,
-            permissions=permissions,
-            tier=tier,
-            created_at=now,
-            generation=0,
-            rotated_at=now,
-            expires_at=now + self._settings.refresh_token_ttl,
-        )
-        await self._store.add_session(session)
-        return await self._tokens(session, user.email, 0, now)
-
-    async def _tokens(self, session: SessionRow, email: str | None, generation: int, began: float) -> Tokens:
         await self._warmed()
-        access = self._access_tokens.issue(session, email, generation=generation, issued_at=began)
-        return Tokens(
-            user_id=session.user_id,
-            access_token=access,
-            refresh_token=self._refresh_tokens.issue(session.session_id, generation),
-            expires_in=self._lifetime,
-        )
+        return await self._sessions.begin(user, permissions, tier)
 
     # ------------------------------------------------------------------ staying, leaving
 
@@ -297,56 +281,14 @@ class Accounts:
         Raises `RequestError` `unauthorized` for a token that is forged, expired or of an ended session, and for one
         used before, which ends its session. A cancelled call may have used the token; repeat it within 5 s.
         """
-        genuine = self._refresh_tokens.read(refresh_token)
-        if genuine is None:
-            raise _bad_refresh()
-        session_id, generation = genuine
-        while True:
-            session = await self._store.session(session_id)
-            user = None if session is None else await self._store.user(session.user_id)
-            now = self._clock.time()
-            verdict = refresh.decide(session, generation, now, self._rotations)
-            if session is None or user is None or verdict.action == "refuse":
-                raise _bad_refresh()
-            if verdict.action == "revoke":
-                await self._end(session_id)
-                raise unauthorized("The refresh token was used before, so its session was ended. Log in again.")
-            if verdict.action == "rotate":
-                expires_at = now + self._settings.refresh_token_ttl
-                if not await self._store.rotate_session(session_id, generation, now, expires_at):
-                    continue  # it was rotated or ended a moment ago; look again
-                self._rotations.add(session_id, verdict.generation, now)
-            return await self._tokens(session, user.email, verdict.generation, verdict.began)
+        await self._warmed()
+        return await self._sessions.refresh(refresh_token)
 
     async def logout(self, principal: Principal) -> None:
         """End the principal's session; for an identity provider's token, that token. When this returns it is durable
         and the listeners have been told. Raises `StoreError`. A cancelled call still ends the session.
         """
-        await self._end(principal.session_id, principal)
-
-    async def _end(self, session_id: SessionId, external: Principal | None = None) -> None:
-        task = asyncio.get_running_loop().create_task(self._revoke(session_id, external))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        # A caller that goes away in the middle must not leave it ended on disk and alive in memory.
-        await asyncio.shield(task)
-
-    async def _revoke(self, session_id: SessionId, principal: Principal | None) -> None:
-        now = self._clock.time()
-        if principal is not None and is_external(session_id):
-            # The store knows only what was begun here: give it something to end.
-            await self._store.add_session(
-                SessionRow(
-                    session_id=session_id,
-                    user_id=principal.user_id,
-                    permissions=principal.permissions,
-                    tier=principal.tier,
-                    created_at=now,
-                    expires_at=principal.expires_at,
-                )
-            )
-        await self._store.revoke_session(session_id, now)
-        self._revocations.add(session_id, now)
+        await self._sessions.end(principal)
 
     def on_revoked(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(session_id)` on the event loop whenever a session ends. Returns a function that stops it."""
@@ -374,10 +316,6 @@ def _checked_email(email: str) -> str:
     if not emails.is_email(name):
         raise RequestError("bad_request", "This is not an e-mail address.")
     return name
-
-
-def _bad_refresh() -> RequestError:
-    return unauthorized("The refresh token is not valid. Log in again.")
 
 
 def _import_libraries() -> None:

@@ -9,13 +9,16 @@ that are there stay good.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+
+import structlog
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.auth.key_set import BadKeySet, KeySet
 from goldenpath.wire.errors import GoldenpathError, RequestError
+
+_logger = structlog.get_logger("goldenpath.auth")
 
 COOLDOWN: Final = 5.0
 MAX_AGE: Final = 600.0
@@ -76,7 +79,7 @@ class KeySource:
         try:
             self._keys = KeySet.read(await self._fetch(self._url), self._algorithms)
         except (FetchError, BadKeySet) as error:
-            logging.getLogger(__name__).warning("no keys from %s: %s", self._url, error)
+            _logger.warning("keys_not_fetched", url=self._url, why=str(error))
         else:
             self._failed = False
             self._fetched_at = self._clock.monotonic()

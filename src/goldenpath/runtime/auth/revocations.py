@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
+import structlog
+
 from goldenpath.wire.ids import SessionId
+
+_logger = structlog.get_logger("goldenpath.auth")
 
 Listener = Callable[[SessionId], None]
 
@@ -41,7 +44,7 @@ class Revocations:
             try:
                 listener(session_id)
             except Exception:
-                logging.getLogger(__name__).exception("a listener failed on a revoked session")
+                _logger.exception("revocation_listener_failed", session_id=session_id)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each session that ends from now on. Returns a function that ends the subscription."""

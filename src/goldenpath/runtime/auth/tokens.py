@@ -56,7 +56,7 @@ class AccessTokens:
 
     def __init__(self, secret: bytes, *, lifetime: float, revocations: Revocations, verified: VerifiedTokens) -> None:
         self._secret = secret
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         self._revocations = revocations
         self._verified = verified
 
@@ -72,7 +72,7 @@ class AccessTokens:
             sid=session.session_id,
             jti=f"{session.session_id}.{generation}",
             iat=issued_at,
-            exp=issued_at + self._lifetime,
+            exp=issued_at + self.lifetime,
             permissions=sorted(session.permissions),
             tier=session.tier,
             email=email,
@@ -110,7 +110,7 @@ class AccessTokens:
             raise unauthorized() from None
         # A token issued while tokens lived longer gets no more than what they live now: revocations are not remembered
         # for longer than that.
-        if not (now < claims.exp and now < claims.iat + self._lifetime):  # so written, it refuses a NaN
+        if not (now < claims.exp and now < claims.iat + self.lifetime):  # so written, it refuses a NaN
             raise unauthorized("The access token has expired.")
         session_id = SessionId(claims.sid)
         if session_id in self._revocations:
@@ -119,7 +119,7 @@ class AccessTokens:
             return Principal(
                 UserId(claims.sub),
                 session_id,
-                min(claims.exp, claims.iat + self._lifetime),
+                min(claims.exp, claims.iat + self.lifetime),
                 frozenset(claims.permissions),
                 claims.tier,
                 claims.email,
