@@ -18,8 +18,8 @@ PAGE = ROOT / "docs" / "performance.md"
 INTRODUCTION = f"""# Performance
 
 Every figure is measured side by side with a chat written by hand on FastAPI and uvicorn (`bench/peers/`), which keeps
-no log, cannot resume and has no quotas, in interleaved repetitions of one run. The server has one core, the load client,
-which checks every event, another. Absolute times depend on the machine: look at the ratios.
+no log, cannot resume and has no quotas, in interleaved repetitions of one run. The server has one core, the load
+client, which checks every event, another. Absolute times depend on the machine: look at the ratios.
 
 {BEGIN}
 {END}
@@ -107,8 +107,8 @@ def section(result: Result) -> list[str]:
     quick = " A quick run: the figures mean little." if result["quick"] else ""
     times = "1 repetition" if result["repetitions"] == 1 else f"{result['repetitions']} interleaved repetitions"
     how = (
-        f"`{result['command']}`, {result['date']}, {times}; median (lowest to highest); ratios are medians of the ratios"
-        f" of neighbours.{quick}"
+        f"`{result['command']}`, {result['date']}, {times}; median (lowest to highest); ratios are medians of the"
+        f" ratios of neighbours.{quick}"
     )
     return [
         f"### {result['title']}",

@@ -11,7 +11,7 @@ class Event(msgspec.Struct, gc=False):
     type: str
     delta: str | None = None
     content: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = msgspec.Raw()
     outcome: msgspec.Raw | None = None
     code: str | None = None
 

@@ -18,6 +18,7 @@ def clean(mark: str, thread_id: str = "t0", run_id: str = "r0") -> Frames:
     """One run's frames as a correct server sends them."""
     deltas = iter(workload.deltas(mark))
     content = {
+        "RUN_STARTED": lambda: {"input": {"messages": [{"role": "user", "content": workload.prompt(mark)}]}},
         "TEXT_MESSAGE_CONTENT": lambda: {"delta": next(deltas)},
         "TOOL_CALL_ARGS": lambda: {"delta": workload.tool_arguments(mark)},
         "TOOL_CALL_RESULT": lambda: {"content": workload.tool_answer(mark)},
@@ -69,6 +70,7 @@ FAULTS: dict[str, Callable[[Frames], Frames]] = {
     "two deltas swapped under right numbers": _renumbered,
     "a delta of another user": _replaced(20, event={"type": "TEXT_MESSAGE_CONTENT", "delta": OTHER + "14"}),
     "a tool result of another user": _replaced(4, event={"type": "TOOL_CALL_RESULT", "content": OTHER}),
+    "a question of another user": _replaced(0, event={"type": "RUN_STARTED", "input": {"content": OTHER}}),
     "an event of another thread": _replaced(20, thread_id="t9"),
     "an event of another run": _replaced(20, run_id="r9"),
     "no terminal event": lambda frames: frames[:-1],

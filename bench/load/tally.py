@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-MAX_SAMPLES = 10
+MAX_SAMPLES = 3
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

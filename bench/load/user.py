@@ -267,7 +267,7 @@ class User(WSListener):
             self._foreign(event.delta, "tool arguments")
         elif event.content is not None and event.content != workload.tool_answer(self.mark):
             self._foreign(event.content, "a tool result")
-        elif position == 0 and event.input is not None and self.mark.encode() not in bytes(event.input):
+        elif position == 0 and bytes(event.input) and self.mark.encode() not in bytes(event.input):
             self._foreign(repr(bytes(event.input)), "the input")
 
     def _finished(self, now: float) -> None:
