@@ -5,6 +5,10 @@ from __future__ import annotations
 import msgspec
 
 
+class Outcome(msgspec.Struct, gc=False):
+    type: str
+
+
 class Event(msgspec.Struct, gc=False):
     """The fields of an AG-UI event that the check needs."""
 
@@ -12,7 +16,7 @@ class Event(msgspec.Struct, gc=False):
     delta: str | None = None
     content: str | None = None
     input: msgspec.Raw = msgspec.Raw()
-    outcome: msgspec.Raw | None = None
+    outcome: Outcome | None = None
     code: str | None = None
 
 

@@ -73,6 +73,7 @@ FAULTS: dict[str, Callable[[Frames], Frames]] = {
     "a question of another user": _replaced(0, event={"type": "RUN_STARTED", "input": {"content": OTHER}}),
     "an event of another thread": _replaced(20, thread_id="t9"),
     "an event of another run": _replaced(20, run_id="r9"),
+    "a run that was cancelled": _replaced(-1, event={"type": "RUN_FINISHED", "outcome": {"type": "cancelled"}}),
     "no terminal event": lambda frames: frames[:-1],
     "an event after the end": lambda frames: [*frames, frames[20] | {"seq": len(frames) + 1}],
     "the whole run twice": lambda frames: frames + frames,

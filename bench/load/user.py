@@ -254,7 +254,7 @@ class User(WSListener):
             elif position == LAST:
                 tally.events += events
                 events = 0
-                self._finished(now)
+                self._finished(event, now)
             else:
                 self._check_content(event, position)
         tally.events += events
@@ -270,7 +270,9 @@ class User(WSListener):
         elif position == 0 and bytes(event.input) and self.mark.encode() not in bytes(event.input):
             self._foreign(repr(bytes(event.input)), "the input")
 
-    def _finished(self, now: float) -> None:
+    def _finished(self, event: Event, now: float) -> None:
+        if event.outcome is not None and event.outcome.type != "success":
+            self.tally.violate("outcome", f"user {self.number}: {event.outcome.type} at the end of {self.run_id}")
         text = "".join(delta or "" for delta in self._deltas)
         if text != workload.answer(self.mark) or len(self._deltas) != workload.DELTAS:
             self._foreign(text, "the answer")
@@ -317,7 +319,8 @@ class User(WSListener):
         elif not frame.ok:
             self.tally.failed[frame.error.code if frame.error else "error"] += 1
             self._next(now)
-        elif frame.epoch is not None:
+        elif frame.epoch is not None and frame.thread_id == self.thread_id:
+            # On a thread that is attached already the reply may come after the run's events, and after the next `send`.
             if frame.gap:
                 self.tally.violate("gap", f"user {self.number}: a gap announced on {frame.thread_id}")
             if self.epoch and frame.epoch != self.epoch:
