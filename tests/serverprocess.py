@@ -47,16 +47,7 @@ class ServerProcess:
 
     def start(self, *, ready: bool = True) -> ServerProcess:
         """Start, or start again on the same port. Returns when it listens, and when it is ready unless told not to."""
-        command = [sys.executable, "-m", "goldenpath.cli", "serve"]
-        command += [self._target] if self._target else []
-        command += ["--data-dir", str(self.data_dir)]
-        command += ["--uds", self._uds] if self._uds else ["--port", str(self.port)]
-        environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("GOLDENPATH_")},
-            "ENVIRONMENT": "testing",
-            "GOLDENPATH_SIMULATION_KEY": SIMULATION_KEY,
-            **self._env,
-        }
+        command, environ = self.command(), self.environ()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(command, env=environ, cwd=self._cwd, stdout=subprocess.PIPE, stderr=log)
         line = self._first_line()
@@ -66,6 +57,22 @@ class ServerProcess:
         if ready:
             self.wait_ready()
         return self
+
+    def command(self) -> list[str]:
+        """What is started."""
+        command = [sys.executable, "-m", "goldenpath.cli", "serve"]
+        command += [self._target] if self._target else []
+        command += ["--data-dir", str(self.data_dir)]
+        return command + (["--uds", self._uds] if self._uds else ["--port", str(self.port)])
+
+    def environ(self) -> dict[str, str]:
+        """The environment it is started with."""
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("GOLDENPATH_")},
+            "ENVIRONMENT": "testing",
+            "GOLDENPATH_SIMULATION_KEY": SIMULATION_KEY,
+            **self._env,
+        }
 
     def _first_line(self) -> str:
         assert self._process is not None
