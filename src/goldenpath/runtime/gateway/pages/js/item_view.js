@@ -8,6 +8,9 @@ import { MarkdownView } from "./markdown_view.js";
 import { QuestionView } from "./question_view.js";
 
 const PREVIEW = 120;
+/** A message of the user's own of more characters or lines than this is folded. */
+const LONG = 1_000;
+const LONG_LINES = 14;
 /** JSON longer than this is shown as it came. */
 const MAX_PRETTY = 200_000;
 
@@ -50,14 +53,27 @@ function speaker(name) {
 
 class UserView {
   #bubble = h("div", { class: "bubble" });
+  #more = h("button", { type: "button", class: "link", "aria-expanded": "false", hidden: true, onclick: () => this.#unfold() });
 
   constructor(item) {
-    this.node = h("li", { class: "item from-user", "data-kind": "message" }, speaker("You"), this.#bubble);
+    this.node = h("li", { class: "item from-user", "data-kind": "message" }, speaker("You"), this.#bubble, this.#more);
     this.update(item);
   }
 
-  update(item) {
-    setText(this.#bubble, item.text);
+  update({ text }) {
+    setText(this.#bubble, text);
+    this.#more.hidden = text.length < LONG && text.split("\n").length <= LONG_LINES;
+    this.#fold(!this.#more.hidden);
+  }
+
+  #unfold() {
+    this.#fold(this.#more.getAttribute("aria-expanded") === "true");
+  }
+
+  #fold(folded) {
+    this.#bubble.classList.toggle("folded", folded);
+    this.#more.setAttribute("aria-expanded", String(!folded));
+    setText(this.#more, folded ? "Show all" : "Show less");
   }
 }
 

@@ -59,6 +59,11 @@ export class Transcript {
     return changes;
   }
 
+  /** Have everything drawn again. */
+  redraw() {
+    this.#reset = true;
+  }
+
   /** Fold one event frame. Types that are not known are left out. */
   apply({ run_id: runId, seq, event }) {
     const isSnapshot = event.type === "MESSAGES_SNAPSHOT" && runId === null;

@@ -89,6 +89,10 @@ export class TranscriptView {
     this.#toEnd();
   }
 
+  focus() {
+    this.#scroller.focus({ preventScroll: true });
+  }
+
   #redraw(other) {
     const { items } = this.#transcript;
     this.#views.clear();
