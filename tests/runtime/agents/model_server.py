@@ -91,6 +91,7 @@ class Endpoint:
         self.base_url = ""
         self.asked = asyncio.Event()
         self.closed = asyncio.Event()
+        self.heads: list[str] = []
         self.bodies: list[dict[str, Any]] = []
 
 
@@ -105,6 +106,7 @@ async def raw_endpoint(converse: Conversation) -> AsyncIterator[Endpoint]:
             length = re.search(rb"content-length: (\d+)", head.lower())
             assert length is not None
             body = json.loads(await reader.readexactly(int(length[1])))
+            endpoint.heads.append(head.decode())
             endpoint.bodies.append(body)
             endpoint.asked.set()
             answering = asyncio.create_task(converse(body, writer))

@@ -7,10 +7,11 @@ import inspect
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import httpx
 import msgspec
 import pytest
 
@@ -353,6 +354,25 @@ async def test_runs_at_the_same_time_share_nothing(stage: Stage, model: ModelSer
     for city in cities:
         assert sum(city in messages for messages in sent) == 2
     assert all(run.finished.outcome == ev.SuccessOutcome() for run in played)
+
+
+# --- in a server ------------------------------------------------------------------------------------------------------
+
+
+def test_the_agent_is_offered_once_it_is_configured(start_server: Callable[..., Any], model: ModelServer) -> None:
+    server = start_server(
+        GOLDENPATH_OPENAI_BASE_URL=model.base_url(), GOLDENPATH_OPENAI_MODEL="gpt-test", GOLDENPATH_OPENAI_API_KEY=KEY
+    )
+    model.will(said("Hello from far away."))
+    token = server.tokens("gpt@example.org")["access_token"]
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=20) as user:
+        assert "openai" in {agent["name"] for agent in user.get("/v1/agents").json()["agents"]}
+        message = {"id": "u", "role": "user", "content": "hi"}
+        body = {"threadId": "t", "runId": "r", "protocolVersion": "1.0", "messages": [message]}
+        stream = user.post("/v1/agents/openai/run", json=body).text
+        (_, answer) = user.get("/v1/threads/t/messages").json()["messages"]
+    assert answer["content"] == "Hello from far away."
+    assert KEY not in stream + server.log()
 
 
 # --- the manual -------------------------------------------------------------------------------------------------------

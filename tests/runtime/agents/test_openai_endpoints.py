@@ -28,6 +28,14 @@ async def play(stage: Stage, endpoint: Endpoint | str, **options: Any) -> Played
     return played
 
 
+async def test_the_key_goes_to_the_endpoint_and_nowhere_else(stage: Stage) -> None:
+    async with raw_endpoint(answering(head(), chunk("stop", content="ok"), DONE)) as endpoint:
+        await play(stage, f"{endpoint.base_url}/")
+    (request,) = endpoint.heads
+    assert request.startswith("POST /v1/chat/completions HTTP/1.1\r\n")
+    assert f"authorization: bearer {KEY}\r\n" in request.lower()
+
+
 # --- different --------------------------------------------------------------------------------------------------------
 
 

@@ -108,7 +108,7 @@ class Connection:
             raise RequestError("timeout", "the model endpoint took too long") from None
         except httpx.HTTPError as error:
             # Only the kind: the text may name internal hosts.
-            message = f"the model endpoint cannot be reached ({type(error).__name__})"
+            message = f"the connection to the model endpoint failed ({type(error).__name__})"
             raise RequestError("upstream_unavailable", message) from None
 
     async def _chunks(self, response: httpx.Response) -> AsyncGenerator[Chunk, None]:
