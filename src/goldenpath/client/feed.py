@@ -1,0 +1,179 @@
+"""What one socket brings of one thread, handed to all streams that read the thread. The I/O is its session's."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from goldenpath.client.errors import Gap, ThreadDetached
+from goldenpath.client.frames import ServerFrame
+from goldenpath.client.resume import Subscription
+from goldenpath.client.stream import Stream
+from goldenpath.wire.commands import Cursor
+
+
+class Wire(Protocol):
+    """How a feed speaks to the server. Each call returns the command's id, or None while there is no connection."""
+
+    def send_attach(self, thread_id: str, after: Cursor | None) -> int | None: ...
+
+    def send_detach(self, thread_id: str) -> int | None: ...
+
+
+class Feed:
+    """The subscription to one thread and its streams.
+
+    There is one subscription per socket and thread, so it stands where the slowest of the streams stands that does
+    not lag; what the others have seen already, their readers leave out.
+    """
+
+    def __init__(self, wire: Wire, thread_id: str) -> None:
+        self.thread_id = thread_id
+        self.subscription = Subscription()
+        self.gaps = 0
+        self._wire = wire
+        self._streams: list[Stream] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody reads."""
+        return not self._streams
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the server counts this thread among the attached ones, as far as is known."""
+        return self.subscription.state != "off"
+
+    # --- streams come and go ------------------------------------------------------------------------------------
+
+    def follow(self, stream: Stream) -> None:
+        """Begin to read, from where `stream` stands."""
+        self._streams.append(stream)
+        subscription = self.subscription
+        if subscription.state == "on" and not stream.reader.is_placed:
+            stream.place(subscription.epoch, subscription.seq)
+        else:
+            self._ask()
+
+    def follow_run(self, stream: Stream, command: int, epoch: str, seq: int) -> None:
+        """Begin to read after the reply to a `run`, which subscribed if nothing was subscribed yet."""
+        stream.place(epoch, seq)
+        self._streams.append(stream)
+        subscription = self.subscription
+        subscribed = subscription.ran(command, epoch, seq)
+        if subscription.state == "on":
+            covered = subscription.epoch == epoch and subscription.seq <= seq
+        else:
+            asked = subscription.asked
+            covered = subscribed and asked is not None and asked.epoch == epoch and asked.seq <= seq
+        if not covered:
+            self._ask()
+
+    def leave(self, stream: Stream) -> None:
+        """Stop reading. The subscription stays until something comes that nobody wants: the next run of the thread,
+        which is likely, then needs no other."""
+        if stream in self._streams:
+            self._streams.remove(stream)
+
+    def lag(self, stream: Stream) -> None:
+        """Leave out a stream that is not read. Without any other, the server is told to send nothing."""
+        if stream in self._streams and not stream.is_lagging:
+            stream.is_lagging = True
+            self.unsubscribe_idle()
+
+    def catch_up(self, stream: Stream) -> None:
+        """Take a lagging stream in again."""
+        if stream in self._streams and stream.is_lagging:
+            stream.is_lagging = False
+            self._ask()
+
+    def unsubscribe(self) -> None:
+        """Ask for nothing more."""
+        if self.is_subscribed:
+            command = self._wire.send_detach(self.thread_id)
+            if command is not None:
+                self.subscription.leave(command)
+
+    def unsubscribe_idle(self) -> None:
+        """Ask for nothing more if nobody would read it."""
+        if all(stream.is_lagging for stream in self._streams):
+            self.unsubscribe()
+
+    # --- the connection comes and goes --------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """On a new connection: subscribe again, where anybody reads."""
+        if any(not stream.is_lagging for stream in self._streams):
+            self._ask()
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        self.subscription.lose()
+
+    def fail(self, error: Exception) -> None:
+        """End all streams."""
+        self.subscription.lose()
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.fail(error)
+
+    def _ask(self) -> None:
+        after = self._slowest()
+        command = self._wire.send_attach(self.thread_id, after)
+        if command is not None:
+            self.subscription.ask(command, after)
+
+    def _slowest(self) -> Cursor | None:
+        """Where the subscription has to start so that no stream misses anything; None: from now."""
+        cursors = [stream.reader.cursor for stream in self._streams if not stream.is_lagging]
+        placed = [cursor for cursor in cursors if cursor is not None]
+        if not placed:
+            return None
+        # One that stands in another log than the last known one has to learn of its gap first.
+        known = self.subscription.epoch
+        astray = [cursor for cursor in placed if known and cursor.epoch not in (None, known)]
+        return min(astray or placed, key=lambda cursor: cursor.seq)
+
+    # --- frames -------------------------------------------------------------------------------------------------
+
+    def attached(self, command: int, reply: ServerFrame) -> None:
+        """The reply to `attach`."""
+        if not self.subscription.attached(command, reply.epoch, reply.seq, reply.head, reply.gap):
+            return
+        for stream in self._streams:
+            if not reply.gap or not stream.reader.is_placed:
+                stream.place(reply.epoch, reply.head)
+            else:
+                stream.open()
+
+    def refused(self, command: int, error: Exception) -> None:
+        """The refusal of `attach`."""
+        if self.subscription.refused(command):
+            self.fail(error)
+
+    def detached(self, reason: str) -> None:
+        """The server ended the subscription."""
+        self.fail(ThreadDetached(self.thread_id, reason))
+
+    def receive(self, frame: ServerFrame) -> None:
+        """An event's frame."""
+        run_id, seq = frame.run_id, frame.seq
+        kind = self.subscription.receive(seq, run_id is None)
+        if kind == "stale":
+            return
+        epoch = self.subscription.epoch
+        for stream in tuple(self._streams):
+            if stream.is_lagging:
+                continue
+            verdict: bool | Gap | None
+            if kind == "snapshot":
+                verdict = stream.reader.offer_snapshot(epoch, seq, self.subscription.head)
+            else:
+                verdict = stream.reader.offer(epoch, seq)
+            if not verdict:
+                continue
+            if isinstance(verdict, Gap):
+                self.gaps += 1
+                stream.put_gap(verdict)
+            if stream.wants(run_id):
+                stream.put(epoch, seq, run_id, frame.event)
+        self.unsubscribe_idle()
