@@ -103,7 +103,7 @@ class Dispatcher:
         run_id = RunId(request.run_id or (given and given.run_id) or new_id("run"))
         async with self.event_log.create(ThreadKey(principal.user_id, thread_id)) as log:
             known = log.run(run_id)
-            if known is None and log.durable:
+            if known is None and not log.knows_all_runs:
                 known = await self._store.run(log.epoch, run_id) or log.run(run_id)
             if known is not None:
                 await self.event_log.committed()
@@ -280,7 +280,9 @@ class Dispatcher:
             return await self._known(log, RunId(run_id))
 
     async def _known(self, log: ThreadLog, run_id: RunId) -> RunRow:
-        row = log.run(run_id) or await self._store.run(log.epoch, run_id) or log.run(run_id)
+        row = log.run(run_id)
+        if row is None and not log.knows_all_runs:
+            row = await self._store.run(log.epoch, run_id) or log.run(run_id)
         if row is None:
             raise RequestError("not_found", "there is no such run")
         return row

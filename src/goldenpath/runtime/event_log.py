@@ -269,13 +269,12 @@ class EventLog:
         log.fold(log.head)
         transcript = log.transcript
         if transcript is not None:
-            position = transcript.dirty_from
-            messages = transcript.messages
-            if position < len(messages) or len(messages) < log.message_count:
-                bodies = [encode(message) for message in messages[position:]]
+            if transcript.is_dirty:
+                position = transcript.dirty_from
+                bodies = [encode(message) for message in transcript.tail(position)]
                 self._pending.messages.append(MessageRows(log.epoch, position, bodies))
             transcript.mark_clean()
-            log.message_count = len(messages)
+            log.message_count = len(transcript)
             log.history_bytes = transcript.size_bytes
         log.updated_at = self._clock.time()
         self.save(log, run)

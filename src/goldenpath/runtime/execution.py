@@ -245,7 +245,7 @@ def append_started(log: ThreadLog, row: RunRow, given: ev.RunAgentInput, now: fl
         ),
     )
     log.append(encode(started))
-    log.fold(log.head)
+    log.fold_last(started)
 
 
 def end_run(

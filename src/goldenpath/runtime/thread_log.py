@@ -22,8 +22,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from goldenpath.runtime.interfaces import ENDED, JournalEntry, RunRow, Segment, ThreadKey, ThreadRow
+from goldenpath.wire.coalesce import decode_coalesced
 from goldenpath.wire.errors import GoldenpathError
-from goldenpath.wire.events import decode_event
+from goldenpath.wire.events import Event
 from goldenpath.wire.ids import Epoch, RunId
 from goldenpath.wire.transcript import Transcript
 
@@ -94,8 +95,8 @@ class ThreadLog:
 
     __slots__ = (
         "appended_size", "created_at", "cursors", "deleted", "durable", "epoch", "floor", "folded", "head",
-        "history_bytes", "journaled_from", "key", "message_count", "pins", "recent_runs", "runs", "size", "slices",
-        "taken", "taken_size", "touched", "transcript", "updated_at", "visible", "waiters",
+        "history_bytes", "journaled_from", "key", "knows_all_runs", "message_count", "pins", "recent_runs", "runs", "size",
+        "slices", "taken", "taken_size", "touched", "transcript", "updated_at", "visible", "waiters",
     )  # fmt: skip
 
     def __init__(self, row: ThreadRow, *, durable: bool) -> None:
@@ -122,6 +123,8 @@ class ThreadLog:
         self.runs: dict[RunId, RunRow] = {}
         """The runs that have not ended, in the order in which they were accepted."""
         self.recent_runs: OrderedDict[RunId, RunRow] = OrderedDict()
+        self.knows_all_runs = not durable
+        """Whether a run id that `run` does not know was never used: no look-up is needed then."""
         self.journaled_from = 0
         """The first commit whose journal row holds events of this log that are in no segment; 0: there is none."""
         self.transcript: Transcript | None = None
@@ -271,9 +274,17 @@ class ThreadLog:
             return
         for piece in self.slices:
             start = max(self.folded + 1 - piece.first_seq, 0)
-            for event in piece.events[start : seq - piece.first_seq + 1]:
-                self.transcript.apply(decode_event(event))
+            for event in decode_coalesced(piece.events[start : seq - piece.first_seq + 1]):
+                self.transcript.apply(event)
         self.folded = seq
+
+    def fold_last(self, event: Event) -> None:
+        """Bring the transcript up to the head, whose event this is: it need not be decoded again."""
+        if self.transcript is None:
+            return
+        self.fold(self.head - 1)
+        self.transcript.apply(event)
+        self.folded = self.head
 
     def restore(self, entries: Sequence[JournalEntry], segmented: int) -> None:
         """Take back the events of runs that a lost process left unfinished; the first `segmented` entries lie in
@@ -308,6 +319,7 @@ class ThreadLog:
         self.recent_runs[run.run_id] = run
         while len(self.recent_runs) > RECENT_RUNS:
             self.recent_runs.popitem(last=False)
+            self.knows_all_runs = False
 
     @property
     def idle(self) -> bool:
