@@ -110,7 +110,7 @@ async def serve_asgi_socket(gateway: Gateway, scope: Scope, receive: Receive, se
         handshake = read_handshake(scope["headers"], gateway.settings.allowed_origins)
         principal = await gateway.authenticate(handshake.token)
     except RequestError as error:
-        await _refuse(scope, send, error)
+        await refuse_upgrade(scope, send, error)
         return
     await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol})
     if gateway.peers.user_is_full(principal):
@@ -138,7 +138,7 @@ async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-async def _refuse(scope: Scope, send: Send, error: RequestError) -> None:
+async def refuse_upgrade(scope: Scope, send: Send, error: RequestError) -> None:
     """Answer the upgrade with a problem document where the server can, else refuse it plainly (403)."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": error.code})

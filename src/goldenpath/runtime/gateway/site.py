@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from goldenpath.runtime.gateway.asgi_socket import serve_asgi_socket
+from goldenpath.runtime.gateway.asgi_socket import refuse_upgrade, serve_asgi_socket
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.http import HttpApi
 from goldenpath.runtime.gateway.openapi import openapi
@@ -137,7 +137,7 @@ class _Socket:
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": "not_found"})
+        await refuse_upgrade(scope, send, RequestError("not_found", "there is no WebSocket at this path"))
         return
     await problem(RequestError("not_found", "there is nothing at this path")).send(send)
 
