@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -213,7 +213,8 @@ class Execution:
             self._run.ended = True
         order = self._run.order if self._run is not None else RunOrder()
         pending = self._run.pending_tool_calls if self._run is not None else []
-        end_run(log, row, order, outcome, self._clock.time(), pending)
+        usage = self._run.token_usage if self._run is not None else []
+        end_run(log, row, order, outcome, self._clock.time(), pending=pending, usage=usage)
         self._event_log.finish(log, row)
 
 
@@ -249,12 +250,21 @@ def append_started(log: ThreadLog, row: RunRow, given: ev.RunAgentInput, now: fl
 
 
 def end_run(
-    log: ThreadLog, row: RunRow, order: RunOrder, outcome: Outcome, now: float, pending: list[str] | None = None
+    log: ThreadLog,
+    row: RunRow,
+    order: RunOrder,
+    outcome: Outcome,
+    now: float,
+    *,
+    pending: list[str] | None = None,
+    usage: list[dict[str, Any]] | None = None,
 ) -> None:
     """Append what closes the run and its terminal event, and set the row accordingly. The run's slice is the last."""
     for event in order.closing():
         log.append(encode(event))
-    log.append(encode(_terminal_event(log, row, outcome, pending)))
+    terminal = _terminal_event(log, row, outcome, pending)
+    terminal.usage = usage or None
+    log.append(encode(terminal))
     row.status = after(row.status, "interrupt" if _is_interruption(outcome) else _STEPS[outcome.kind])
     row.finished_at = now
     row.error = outcome.error.code if outcome.error is not None else None
@@ -272,7 +282,9 @@ def _is_interruption(outcome: Outcome) -> bool:
     return outcome.error is not None and outcome.error.code == "run_interrupted"
 
 
-def _terminal_event(log: ThreadLog, row: RunRow, outcome: Outcome, pending: list[str] | None) -> ev.Event:
+def _terminal_event(
+    log: ThreadLog, row: RunRow, outcome: Outcome, pending: list[str] | None
+) -> ev.RunFinished | ev.RunError:
     thread_id = log.key.thread_id
     match outcome.kind:
         case "finished":

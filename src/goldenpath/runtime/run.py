@@ -22,6 +22,7 @@ from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError, RequestError
 from goldenpath.wire.events import encode
 from goldenpath.wire.ids import new_id
+from goldenpath.wire.json_patch import check_patch
 from goldenpath.wire.order import RunOrder
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Run:
         """Whether somebody asked this run to stop. An async agent is cancelled as well; a plain function may look."""
         self.ended = False
         self.pending_tool_calls: list[str] = []
+        self.token_usage: list[dict[str, Any]] = []
         self._log = log
         self._event_log = event_log
         self.limits = limits
@@ -126,6 +128,10 @@ class Run:
             raise TypeError("emit START, CONTENT and END instead of chunks: message(), tool_call(), reasoning()")
         if self.ended:
             raise RunEndedError(self.context.run_id)
+        if isinstance(event, ev.StateDelta):
+            check_patch(event.delta)
+        elif isinstance(event, ev.ActivityDelta):
+            check_patch(event.patch)
         data = encode(event)
         self._check_size(len(data))
         self.order.check(event)
@@ -214,6 +220,14 @@ class Run:
         """Mark a tool call as the client's to answer: RUN_FINISHED names it, and a later run brings the result."""
         self.pending_tool_calls.append(tool_call_id)
 
+    def usage(self, tokens: dict[str, Any]) -> None:
+        """Count the tokens of one model call: an AG-UI TokenUsage (`model`, `inputTokens`, `outputTokens`, ...), which
+        the terminal event carries. Raises ValueError for a count that is not a whole number >= 0."""
+        for name, value in tokens.items():
+            if name.endswith("Tokens") and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+                raise ValueError(f"usage: {name} is a whole number >= 0")
+        self.token_usage.append(tokens)
+
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
         """A named part of the work. The same name may not be open twice at once."""
@@ -233,7 +247,7 @@ class Run:
         await self.emit(ev.StateSnapshot(snapshot))
 
     async def state_delta(self, patch: list[dict[str, Any]]) -> None:
-        """Change the shared state by an RFC 6902 patch."""
+        """Change the shared state by an RFC 6902 patch. Raises `PatchError`, a ValueError, for a malformed one."""
         await self.emit(ev.StateDelta(patch))
 
     async def custom(self, name: str, value: Any) -> None:

@@ -99,6 +99,9 @@ class SyncRun:
     def pending(self, tool_call_id: str) -> None:
         self._run.pending(tool_call_id)
 
+    def usage(self, tokens: dict[str, Any]) -> None:
+        self._run.usage(tokens)
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         with self._within(self._run.step(name)):

@@ -95,8 +95,8 @@ class ThreadLog:
 
     __slots__ = (
         "appended_size", "created_at", "cursors", "deleted", "durable", "epoch", "floor", "folded", "head",
-        "history_bytes", "journaled_from", "key", "knows_all_runs", "message_count", "pins", "recent_runs", "runs", "size",
-        "slices", "taken", "taken_size", "touched", "transcript", "updated_at", "visible", "waiters",
+        "history_bytes", "journaled_from", "key", "knows_all_runs", "message_count", "pins", "recent_runs", "runs",
+        "size", "slices", "taken", "taken_size", "touched", "transcript", "updated_at", "visible", "waiters",
     )  # fmt: skip
 
     def __init__(self, row: ThreadRow, *, durable: bool) -> None:

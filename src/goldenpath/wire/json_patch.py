@@ -27,6 +27,19 @@ def apply_patch(document: Any, patch: Sequence[dict[str, Any]]) -> Any:
     return document
 
 
+def check_patch(patch: Sequence[dict[str, Any]]) -> None:
+    """Raise `PatchError` for a patch that is malformed, whatever document it is for: AG-UI clients refuse it."""
+    for operation in patch:
+        kind = operation.get("op")
+        if kind not in ("add", "remove", "replace", "move", "copy", "test"):
+            raise PatchError(f"unknown operation {kind!r}")
+        _parse(operation.get("path"))
+        if kind in ("add", "replace", "test") and "value" not in operation:
+            raise PatchError(f"{kind}: value is missing")
+        if kind in ("copy", "move"):
+            _parse(operation.get("from"))
+
+
 def _apply(document: Any, operation: dict[str, Any]) -> Any:
     kind = operation.get("op")
     path = _parse(operation.get("path"))

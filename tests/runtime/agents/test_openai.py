@@ -107,7 +107,7 @@ async def test_token_counts_are_reported(stage: Stage, model: ModelServer) -> No
 
 
 def usage_of(played: Played) -> list[dict[str, Any]]:
-    return [event.value for event in played.of(ev.Custom) if event.name == "goldenpath.usage"]
+    return played.finished.usage or []
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------

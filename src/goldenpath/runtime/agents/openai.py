@@ -142,7 +142,7 @@ class _Conversation:
                     await telling.tell(piece)
         usage = reply.token_usage()
         if usage is not None:
-            await run.custom("goldenpath.usage", usage)
+            run.usage(usage)
         return reply
 
     async def _answer(self, reply: Reply) -> bool:
