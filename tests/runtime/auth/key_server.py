@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 AUDIENCE = "goldenpath-api"
@@ -90,6 +90,14 @@ class KeyServer:
     async def large(self, _: Request) -> Response:
         return Response(b" " * 600_000)
 
+    async def endless(self, _: Request) -> Response:
+        async def drops() -> AsyncIterator[bytes]:
+            while True:
+                yield b" "
+                await asyncio.sleep(0.01)
+
+        return StreamingResponse(drops())
+
     async def moved(self, _: Request) -> Response:
         return RedirectResponse("/jwks.json")
 
@@ -102,6 +110,7 @@ def serve_keys() -> Iterator[KeyServer]:
         routes=[
             Route("/jwks.json", state.jwks),
             Route("/large", state.large),
+            Route("/endless", state.endless),
             Route("/moved", state.moved),
         ]
     )

@@ -147,6 +147,16 @@ async def test_concurrent_attempts_learn_no_more_than_ten_answers(accounts: Acco
     assert accounts.statistics().failing_emails == 1
 
 
+async def test_the_right_password_among_too_many_guesses_is_not_recognised(make_accounts: MakeAccounts) -> None:
+    accounts = await make_accounts(Settings(password_workers=1))
+    await accounts.register(EMAIL, PASSWORD)
+    guesses = [f"wrong password {number}" for number in range(10)] + [PASSWORD]
+    results = await asyncio.gather(*(accounts.login(EMAIL, text) for text in guesses), return_exceptions=True)
+    last = results[-1]
+    assert isinstance(last, RequestError)
+    assert last.code == "rate_limited"
+
+
 async def test_many_right_logins_at_once_all_succeed(accounts: Accounts) -> None:
     tokens = await accounts.register(EMAIL, PASSWORD)
     together = await asyncio.gather(*(accounts.login(EMAIL, PASSWORD) for _ in range(30)))

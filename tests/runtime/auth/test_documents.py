@@ -49,6 +49,15 @@ async def test_a_server_that_does_not_answer_is_given_up(key_server: KeyServer) 
         await impatient.close()
 
 
+async def test_a_server_that_answers_drop_by_drop_is_given_up(key_server: KeyServer) -> None:
+    impatient = HttpDocuments(timeout=0.3)
+    try:
+        with pytest.raises(FetchError, match=r"0\.3 s"):
+            await impatient.fetch(f"{key_server.issuer}/endless")
+    finally:
+        await impatient.close()
+
+
 async def test_a_server_that_is_not_there_is_an_error(documents: HttpDocuments) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -156,6 +156,13 @@ async def test_a_token_does_not_choose_its_algorithm(
     await refused(provider, f"{header}.{payload}.")
 
 
+async def test_an_algorithm_that_is_not_allowed_does_not_trouble_the_provider(
+    provider: IdentityProvider, issuer: Issuer, key_server: KeyServer
+) -> None:
+    await refused(provider, jwt.encode(claims(issuer), "s" * 32, "HS256", headers={"kid": "rsa-1"}))
+    assert key_server.requests == 0
+
+
 async def test_a_key_of_one_algorithm_does_not_verify_another(
     provider: IdentityProvider, issuer: Issuer, rsa_key: SigningKey
 ) -> None:

@@ -63,6 +63,20 @@ async def test_callers_that_come_together_share_one_fetch(clock: ManualClock, rs
     assert provider.fetches == 1
 
 
+async def test_a_slow_fetch_is_waited_for_and_not_doubled(clock: ManualClock, rsa_key: SigningKey) -> None:
+    provider = Provider(rsa_key)
+    provider.open.clear()
+    keys = source(provider, clock)
+    first = asyncio.ensure_future(find(keys, "rsa-1"))
+    await asyncio.sleep(0)
+    clock.advance(COOLDOWN + 1)
+    second = asyncio.ensure_future(find(keys, "rsa-1"))
+    await asyncio.sleep(0)
+    provider.open.set()
+    assert await first is await second is not None
+    assert provider.fetches == 1
+
+
 async def test_an_unknown_key_id_is_fetched_at_once_but_not_again_and_again(
     clock: ManualClock, rsa_key: SigningKey, other_rsa_key: SigningKey
 ) -> None:

@@ -1,4 +1,4 @@
-"""Tokens that were verified a moment ago: checking a signature takes 25 us, finding it here less than one."""
+"""Tokens that were verified a moment ago: checking a signature takes 60 us, finding it here less than one."""
 
 from __future__ import annotations
 
