@@ -31,6 +31,7 @@ FIRST: Final = workload.FIRST_DELTA
 LAST: Final = workload.EVENTS - 1
 TEXT: Final = WSMsgType.TEXT
 CLOSED: Final = (WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE)
+CLOSING: Final = ("TEXT_MESSAGE_END", "TOOL_CALL_END")
 RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -51,6 +52,7 @@ class User(WSListener):
         "expects_disconnect",
         "intended",
         "mark",
+        "may_be_cut",
         "message",
         "number",
         "on_attached",
@@ -80,6 +82,8 @@ class User(WSListener):
         """Called after every message of the server that held events, with its time (`perf_counter`)."""
         self.on_attached: Callable[[User, Frame], None] | None = None
         self.expects_disconnect = False
+        self.may_be_cut = False
+        """Whether a run may end before its end, with RUN_ERROR; what is open is closed before."""
         self.delay_ms = 0
         self.total = self.sent = self.message = 0
         self.per_thread = 3
@@ -96,7 +100,6 @@ class User(WSListener):
 
     async def connect(self, read_buffer: int = 16 * 1024, timeout: float = 30.0) -> None:
         """Open the socket. Raises `picows.WSError` or OSError."""
-        self.expects_disconnect = False
         await ws_connect(
             lambda: self,
             self.target.websocket_url,
@@ -108,10 +111,12 @@ class User(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
+        self.expects_disconnect = False
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if transport is self.transport:
-            self.transport = None
+        if transport is not self.transport:
+            return  # an earlier connection
+        self.transport = None
         if not self.expects_disconnect:
             self.tally.failed["disconnected"] += 1
             if self.on_done is not None:
@@ -293,6 +298,9 @@ class User(WSListener):
             self.tally.failed[event.code or "RUN_ERROR"] += 1
             self.seq, self.position = frame.seq, 0
             self._next(now)
+            return
+        if event.type in CLOSING and self.may_be_cut and frame.seq == self.seq + 1 and frame.run_id == self.run_id:
+            self.seq, self.position = frame.seq, workload.EVENTS  # only RUN_ERROR may follow
             return
         if frame.thread_id != self.thread_id:
             self.tally.violate("thread", f"{place}, expected {self.thread_id}")
