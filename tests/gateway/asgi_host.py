@@ -14,6 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
+
 from goldenpath import App
 
 HOST = "127.0.0.1"
@@ -56,7 +57,7 @@ async def granian(app: FastAPI, port: int) -> None:
     stopped = _stopped()
     serving = asyncio.create_task(server.serve())
     await stopped()
-    server.stop()
+    server.stop()  # type: ignore[no-untyped-call]
     await serving
 
 

@@ -1,14 +1,14 @@
 """The ways to serve the protocol, and the one table of what a way cannot do.
 
-Every conformance test runs on each. Where a transport is not able to keep a sentence of PROTOCOL.md, its row says which,
-and the test that needs it asks the row: nothing else is skipped.
+Every conformance test runs on each. Where a transport is not able to keep a sentence of PROTOCOL.md, its row says so,
+and the test of that sentence asks the row: nothing else is skipped.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.serverprocess import ServerProcess
 
@@ -43,7 +43,7 @@ TRANSPORTS = (
 class MountedServer(ServerProcess):
     """Goldenpath mounted in a FastAPI app under the ASGI server `name`."""
 
-    def __init__(self, name: str, data_dir: Path, **env: str) -> None:
+    def __init__(self, name: str, data_dir: Path, **env: Any) -> None:
         super().__init__(data_dir, **env)
         self._name = name
 
@@ -54,7 +54,7 @@ class MountedServer(ServerProcess):
         return {**super().environ(), "GOLDENPATH_DATA_DIR": str(self.data_dir)}
 
 
-def make_site(transport: Transport, data_dir: Path, **env: str) -> ServerProcess:
+def make_site(transport: Transport, data_dir: Path, **env: Any) -> ServerProcess:
     """A server of this kind, not started."""
     if transport.name == "serve":
         return ServerProcess(data_dir, **env)

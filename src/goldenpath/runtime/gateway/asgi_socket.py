@@ -34,6 +34,7 @@ class AsgiSocket:
         self._closing = False
         self.ended = asyncio.Event()
         self.connection: Connection
+        self.reader: asyncio.Task[None]
 
     def send(self, message: bytes) -> None:
         if not self._closing:
@@ -74,11 +75,14 @@ class AsgiSocket:
             self._work.clear()
             while self._queue:
                 event, size = self._queue.popleft()
+                if event["type"] == "websocket.close":
+                    # granian holds a close back for as long as somebody waits for a message.
+                    self.reader.cancel()
+                    await asyncio.wait([self.reader])
+                    await self._send(event)
+                    return
                 await self._send(event)
                 self._queued -= size
-                if event["type"] == "websocket.close":
-                    self.ended.set()
-                    return
                 if self._queued < HIGH_WATER // 2:
                     self.connection.on_drained()
 
@@ -89,7 +93,6 @@ class AsgiSocket:
             await self._reading.wait()
             event = await receive()
             if event["type"] == "websocket.disconnect":
-                self.ended.set()
                 return
             text = event.get("text")
             message = text.encode(errors="surrogatepass") if text is not None else event.get("bytes") or b""
@@ -118,24 +121,21 @@ async def serve_asgi_socket(gateway: Gateway, scope: Scope, receive: Receive, se
         return
     socket = AsgiSocket(send)
     socket.connection = connection = Connection(gateway, socket, principal, address)
-    tasks = [
-        asyncio.create_task(socket.write_loop()),
-        asyncio.create_task(socket.read_loop(receive, gateway.settings.max_message_bytes)),
-        asyncio.create_task(_wait(socket.ended)),
-    ]
+    reader = asyncio.create_task(socket.read_loop(receive, gateway.settings.max_message_bytes))
+    writer = asyncio.create_task(socket.write_loop())
+    socket.reader = reader
+    # The writer cancels the reader before it closes: the connection is not at its end then.
+    reader.add_done_callback(lambda task: None if task.cancelled() else socket.ended.set())
+    writer.add_done_callback(lambda _: socket.ended.set())
     try:
         connection.open()
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await socket.ended.wait()
     finally:
         connection.on_closed()
-        for task in tasks:
-            task.cancel()
+        reader.cancel()
+        writer.cancel()
         # An error here is the socket's: the client is gone, and nothing is lost, because the log has it all.
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
+        await asyncio.gather(reader, writer, return_exceptions=True)
 
 
 async def refuse_upgrade(scope: Scope, send: Send, error: RequestError) -> None:

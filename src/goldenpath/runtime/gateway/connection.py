@@ -105,7 +105,7 @@ class Connection:
     """A connected client. Belongs to the event loop's thread; the transport calls `on_...`."""
 
     __slots__ = (
-        "_busy", "_flush_due", "_gateway", "_inbox", "_paused", "_session", "_subscriptions", "_to_cancel",
+        "_busy", "_ended", "_flush_due", "_gateway", "_inbox", "_paused", "_session", "_subscriptions", "_to_cancel",
         "_transport", "_turn", "address", "connection_id", "principal",
     )  # fmt: skip
 
@@ -127,6 +127,8 @@ class Connection:
         self._turn: deque[_Subscription] = deque()
         """Subscriptions that have something to send."""
         self._flush_due = False
+        self._ended = False
+        """Nothing more can be sent. The session may be over before: what came before its last frame is answered."""
         self._inbox: deque[Command | Effect] = deque()
         self._busy = False
         self._paused = False
@@ -174,6 +176,7 @@ class Connection:
     def on_closed(self) -> None:
         """The connection is gone, for whatever reason."""
         self._session.closed()
+        self._ended = True
         self._inbox.clear()
         self._turn.clear()
         for subscription in self._subscriptions.values():
@@ -280,11 +283,11 @@ class Connection:
             log, run = accepted.log, accepted.run
             thread_id = log.key.thread_id
             if command.on_disconnect == "cancel" and not accepted.known:
-                if self._session.is_over:
+                if self._ended:
                     gateway.spawn(self._cancel_runs([(thread_id, run.run_id)]))
                     return
                 self._to_cancel[thread_id, run.run_id] = None
-            if self._session.is_over:
+            if self._ended:
                 return
             self._send(RunReply(command.id, thread_id, run.run_id, accepted.status, log.epoch, accepted.seq))
             if thread_id not in self._subscriptions:
@@ -303,7 +306,7 @@ class Connection:
                 seq = after.seq
             else:
                 seq, snapshot = await gateway.snapshot(log)
-            if self._session.is_over:
+            if self._ended:
                 return
             self._detach(command.thread_id)
             self._send(AttachReply(command.id, command.thread_id, log.epoch, seq, log.visible, snapshot is not None))
@@ -319,7 +322,7 @@ class Connection:
         principal = await self._gateway.authenticate(command.token)
         if principal.user_id != self.principal.user_id:
             raise RequestError("forbidden", "the token is another user's")
-        if self._session.is_over:
+        if self._ended:
             return
         life = principal.expires_at - self._gateway.clock.time()
         self._gateway.peers.remove(self)
@@ -382,7 +385,7 @@ class Connection:
         sent = 0
         frames: list[bytes] = []
         size = 0
-        while turn and not self._session.is_over:
+        while turn and not self._ended:
             if sent + size >= TURN_BYTES:
                 if not self._flush_due:
                     self._flush_due = True
@@ -448,7 +451,7 @@ class Connection:
             self._due(subscription)
 
     def _send(self, frame: commands.Frame) -> None:
-        if not self._session.is_over:
+        if not self._ended:
             self._transport.send(commands.encode(frame))
 
     def _carry_out(self, effect: Effect) -> None:
@@ -459,6 +462,7 @@ class Connection:
             case Ping():
                 self._transport.ping()
             case Close():
+                self._ended = True
                 if effect.abort:
                     self._transport.abort()
                 else:

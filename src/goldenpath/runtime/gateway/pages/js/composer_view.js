@@ -45,6 +45,7 @@ export class ComposerView {
 
   /** The conversation got its name after its first message: what is written from now on is a draft of it. */
   rename(draftKey) {
+    write(this.#draftKey, "");
     this.#draftKey = draftKey;
   }
 
