@@ -43,11 +43,13 @@ class End(NamedTuple):
 class Socket(WSListener):
     """A connection. `on_message` is called for every text message, with its bytes; it must not raise.
 
-    `heard` is set whenever anything arrives; who watches over the peer clears it.
+    `heard` is set whenever anything arrives; who watches over the peer clears it. `ended` is set when a connection that
+    was made is gone.
     """
 
     def __init__(self, on_message: Callable[[Socket, bytes], None]) -> None:
         self.heard = False
+        self.was_connected = False
         self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._on_message = on_message
         self._transport: WSTransport | None = None
@@ -96,6 +98,7 @@ class Socket(WSListener):
     # --- picows calls these -------------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        self.was_connected = True
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -157,4 +160,7 @@ async def open_socket(url: str, token: str, on_message: Callable[[Socket, bytes]
         raise refusal(int(error.response.status), error.raw_body or b"") from error
     except WSError as error:
         raise ConnectionError(str(error)) from error
+    if not socket.was_connected:
+        # picows returns as if all was well when the connection ends during the upgrade.
+        raise ConnectionError("the connection ended during the upgrade")
     return socket

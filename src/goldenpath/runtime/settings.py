@@ -54,62 +54,97 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     environment: Environment = "local"
+    """Where this server runs; some defaults depend on it."""
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: int = 8700
+    """The port to listen on; 0 takes a free one."""
     uds: str | None = None
     """Path of a Unix socket to listen on instead of host and port."""
     tls_cert: str | None = None
+    """File of the TLS certificate chain (PEM); with it the server speaks HTTPS and WSS."""
     tls_key: str | None = None
+    """File of the certificate's key (PEM)."""
     data_dir: str = "goldenpath-data"
+    """Where the database and the signing key are kept. One server at a time."""
     trusted_proxies: str = ""
     """Addresses whose X-Forwarded-For and -Proto are believed, separated by commas; empty: none."""
 
     # Authentication
     secret: str | None = None
+    """Signs the tokens, 32 bytes or more; needed in staging and production. Not set: made, kept in the data directory."""
     registration: bool | None = None
     """Whether anyone may register; None: only in local and testing."""
     simulation_key: str | None = None
+    """Who knows it may log in as simulated users; never in production."""
     access_token_ttl: float = 900.0
+    """The life of an access token."""
     refresh_token_ttl: float = 30 * 86400.0
+    """The life of a refresh token: how long somebody may stay away and still be logged in."""
     issuers: tuple[Issuer, ...] = ()
+    """External identity providers whose tokens are accepted; see howto/identity-provider.md."""
     login_failures: int = 10
+    """So many failed logins for one e-mail in `login_window` lock it."""
     login_window: float = 300.0
+    """The time over which failed logins count."""
     password_workers: int = 2
+    """Threads that hash passwords: a login storm takes no more than these."""
 
     # Connections
     heartbeat: float = 25.0
+    """After so much silence a WebSocket is pinged; after twice as much it is dropped."""
     write_timeout: float = 60.0
+    """A client to whom nothing could be written for so long is disconnected."""
     max_message_bytes: int = 1 << 20
+    """The largest WebSocket message from a client."""
     max_body_bytes: int = 1 << 20
+    """The largest HTTP body."""
     max_connections: int = 20_000
+    """WebSockets and SSE streams of the whole server."""
     max_connections_per_user: int = 32
+    """WebSockets and SSE streams of one user."""
     max_connections_per_address: int | None = None
     """None: 256 in staging and production, no limit in local and testing."""
     max_attached_threads: int = 64
+    """Threads that one WebSocket may follow."""
     max_bad_frames: int = 10
+    """So many bad frames in a row close a WebSocket."""
     allowed_origins: tuple[str, ...] = ()
     """Origins beside the server's own that a browser may connect from, e.g. `https://app.example.com`."""
 
     # Runs
     tiers: dict[str, TierLimits] = msgspec.field(default_factory=_default_tiers)
+    """What a user of each tier may use at once; an unknown tier has the limits of `free`."""
     max_engines: int = 5_000
+    """Runs at once in the whole process."""
     max_waiting: int = 20_000
+    """Runs that wait in the whole process."""
     run_timeout: float = 600.0
+    """The longest life of a run."""
     queue_timeout: float = 600.0
+    """The longest wait of a run for its place."""
     cancel_grace: float = 2.0
     """How long a cancelled agent may clean up before its run is ended without it."""
     drain_timeout: float = 10.0
+    """How long running runs may go on after SIGTERM."""
     max_event_bytes: int = 512 * 1024
+    """The largest event that an agent may emit."""
     max_run_bytes: int = 64 << 20
+    """All events of one run together."""
     max_history_bytes: int = 8 << 20
+    """All messages of one thread together; a thread over it takes no new run."""
 
     # The log
     commit_interval: float = 0.002
+    """Commits start no more often than this: the first event goes at once, what follows goes together."""
     segment_bytes: int = 256 * 1024
+    """How much of one active run stays in memory and journal before it moves to a segment."""
     cache_bytes: int = 64 << 20
+    """Events of threads that nobody uses, kept in memory for those who come back."""
     retention_age: float = 90 * 86400.0
+    """Events older than this are removed; the messages stay. A cursor there is told of a gap."""
     retention_bytes: int = 64 << 20
-    """For each thread."""
+    """Events of one thread beyond this are removed, the oldest first."""
     retention_interval: float = 60.0
     """How often retention is enforced."""
     durability: Literal["process", "power"] = "process"
@@ -119,8 +154,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     builtin_agents: bool | None = None
     """echo and scripted; None: only in local and testing."""
     openai_base_url: str | None = None
+    """An OpenAI-compatible endpoint, the part before `/chat/completions`: offers the agent `openai`."""
     openai_model: str | None = None
+    """The model to ask for."""
     openai_api_key: str | None = None
+    """The endpoint's key, where it needs one."""
 
     @property
     def is_open(self) -> bool:

@@ -85,16 +85,17 @@ class Database:
             raise DataInUse(f"another server is running on {self.path.parent}") from None
         self._lock_file = lock
         try:
+            # Made before SQLite sees it, because its side files get the same permissions.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = self._connect()
             connection.execute("PRAGMA journal_mode = WAL")
             self._create(connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._unlock()
             raise StoreError(f"cannot open {self.path}: {error}") from None
         except StoreError:
             self._unlock()
             raise
-        self.path.chmod(0o600)
         return connection
 
     def _create(self, connection: sqlite3.Connection) -> None:

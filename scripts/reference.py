@@ -1,0 +1,197 @@
+"""Writes docs/protocol.md and docs/settings.md from the code's registries; `--check` only compares.
+
+What a table can say comes from the code, so it cannot become wrong; the words around it are in this file.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from goldenpath.runtime import settings
+from goldenpath.runtime.gateway.routes import Route, routes
+from goldenpath.wire import commands, errors, events
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+PROTOCOL = """\
+# Protocol reference
+
+What the server speaks, generated from the code (`make docs`). The delivery contract in words is in
+[delivery.md](delivery.md); the order in which a message travels is in [tour.md](tour.md).
+
+## HTTP
+
+Errors are problem documents (RFC 9457, `application/problem+json`) with `code`, `retryable` and `retry_after`. Every
+call needs `Authorization: Bearer ACCESS_TOKEN` unless the table says otherwise. The same as an OpenAPI 3.1 document is
+at `/openapi.json`.
+
+{routes}
+
+Besides: `/v1/ws` (WebSocket, below), `/livez`, `/readyz`, `/health`, `/metrics`, `/openapi.json` and the chat page at
+`/`; none of them but the WebSocket needs a token.
+
+## WebSocket: commands
+
+One JSON object a line; a text message may hold several lines. Each command carries an `id` (a string of up to
+{max_id} characters, or an integer), and its reply repeats it as `re`, with `ok` true, or false and an `error`.
+
+{commands}
+
+## WebSocket: what the server sends
+
+Events have `thread_id`, `run_id`, `seq` and `event`. Replies and notices:
+
+{frames}
+
+## Errors
+
+*Definite*: the call certainly had no effect. *Retryable*: the same call may succeed later.
+
+{errors}
+
+## Close codes
+
+{closes}
+
+## AG-UI event types
+
+{events}
+"""
+
+SETTINGS = """\
+# Settings
+
+Every setting, generated from the code (`make docs`). In the environment a setting is its name in upper case with
+`GOLDENPATH_` before it; an unknown `GOLDENPATH_` variable stops the start. `ENVIRONMENT` sets `environment`, and
+`E2E_OAUTH_SIMULATION_KEY` is taken for `simulation_key`. Structured values (`tiers`, `issuers`, `allowed_origins`) are
+JSON. Durations are seconds, sizes bytes.
+
+{settings}
+"""
+
+
+def main() -> int:
+    pages = {"protocol.md": protocol(), "settings.md": settings_page()}
+    wrong = []
+    for name, text in pages.items():
+        path = DOCS / name
+        if "--check" in sys.argv:
+            if not path.exists() or path.read_text() != text:
+                wrong.append(name)
+        else:
+            path.write_text(text)
+    if wrong:
+        sys.stderr.write(f"out of date: docs/{', docs/'.join(wrong)}; run `make docs`\n")
+    return 1 if wrong else 0
+
+
+def protocol() -> str:
+    return PROTOCOL.format(
+        routes=_routes(),
+        max_id=commands.MAX_COMMAND_ID,
+        commands=_table(
+            ("op", "fields"),
+            [(f"`{kind.__struct_config__.tag}`", _fields(kind, skip={"id"})) for kind in get_args(commands.Command)],
+        ),
+        frames=_table(
+            ("frame", "fields"),
+            [
+                (kind.__name__, _fields(kind, skip={"re", "ok"}))
+                for kind in get_args(commands.Frame)
+                if kind is not commands.ErrorReply
+            ],
+        ),
+        errors=_table(
+            ("code", "HTTP", "retryable", "definite", "meaning"),
+            [
+                (f"`{row.name}`", row.status, _yes(row.retryable), _yes(row.definite), row.meaning)
+                for row in errors.ERRORS.values()
+            ],
+        ),
+        closes=_table(
+            ("code", "name", "reconnect", "meaning"),
+            [(row.code, row.name, _yes(row.reconnect), row.meaning) for row in errors.CLOSE_CODES.values()],
+        ),
+        events=_table(
+            ("type", "fields"),
+            [
+                (f"`{kind.__struct_config__.tag}`", _fields(kind, skip={"timestamp", "raw_event", "metadata"}))
+                for kind in get_args(events.Event)
+            ],
+        ),
+    )
+
+
+class _NoApi:
+    """Gives a name for every call: the table of routes needs no server behind it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return name
+
+
+def _routes() -> str:
+    def line(route: Route) -> tuple[object, ...]:
+        body = route.body.__name__ if route.body is not None else ""
+        answer = "SSE" if route.stream is not None else route.answer.__name__ if route.answer is not None else ""
+        codes = " ".join(f"`{code}`" for code in route.errors)
+        summary = route.summary if route.needs_token else f"{route.summary} (no token)"
+        return f"`{route.method} {route.path}`", summary, body, f"{route.status} {answer}".strip(), codes
+
+    api: Any = _NoApi()
+    return _table(("call", "what", "body", "answer", "errors"), [line(route) for route in routes(api)])
+
+
+def _fields(kind: type, skip: set[str]) -> str:
+    shown = []
+    for field in msgspec.structs.fields(kind):
+        if field.name in skip:
+            continue
+        optional = not field.required
+        shown.append(f"`{field.encode_name}`" + (" (optional)" if optional else ""))
+    return ", ".join(shown) or "none"
+
+
+def settings_page() -> str:
+    notes = _notes(settings.Settings)
+    rows = []
+    for field in msgspec.structs.fields(settings.Settings):
+        default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+        shown = msgspec.json.encode(default).decode() if default is not None else "not set"
+        rows.append((f"`{field.name}`", f"`{shown}`", notes.get(field.name, "")))
+    return SETTINGS.format(settings=_table(("setting", "default", "meaning"), rows))
+
+
+def _notes(kind: type) -> dict[str, str]:
+    """The string literals that follow a class's fields."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    notes = {}
+    for field, note in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(note, ast.Expr)
+            and isinstance(note.value, ast.Constant)
+        ):
+            notes[field.target.id] = " ".join(str(note.value.value).split())
+    return notes
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
