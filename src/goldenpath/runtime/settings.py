@@ -68,11 +68,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str = "goldenpath-data"
     """Where the database and the signing key are kept. One server at a time."""
     trusted_proxies: str = ""
-    """Addresses whose X-Forwarded-For and -Proto are believed, separated by commas; empty: none."""
+    """Proxies whose X-Forwarded-For is believed: addresses or networks, separated by commas, `unix`, or `*`."""
 
     # Authentication
     secret: str | None = None
-    """Signs the tokens, 32 bytes or more; needed in staging and production. Not set: made, kept in the data directory."""
+    """Signs the tokens, 32 bytes or more; staging and production need it. Not set: made and kept in the data folder."""
     registration: bool | None = None
     """Whether anyone may register; None: only in local and testing."""
     simulation_key: str | None = None
