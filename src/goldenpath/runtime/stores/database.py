@@ -8,6 +8,7 @@ and, in WAL mode, neither wait for the writer nor stop it. A lock file keeps a s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
@@ -84,18 +85,21 @@ class Database:
             os.close(lock)
             raise DataInUse(f"another server is running on {self.path.parent}") from None
         self._lock_file = lock
+        connection: sqlite3.Connection | None = None
         try:
             # Made before SQLite sees it, because its side files get the same permissions.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self.path.chmod(0o600)
             connection = self._connect()
             connection.execute("PRAGMA journal_mode = WAL")
             self._create(connection)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, StoreError) as error:
+            if connection is not None:
+                connection.close()
             self._unlock()
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(f"cannot open {self.path}: {error}") from None
-        except StoreError:
-            self._unlock()
-            raise
         return connection
 
     def _create(self, connection: sqlite3.Connection) -> None:
@@ -172,10 +176,14 @@ class Database:
     @staticmethod
     def _undo(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
-            connection.execute("ROLLBACK")
+            # Where even this fails the next BEGIN does too, and tells its caller: the writer must live on.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
 
     async def close(self) -> None:
-        """Finish what was handed in, then release threads, file and lock. Harmless when repeated."""
+        """Finish what was handed in, then release threads, file and lock. Harmless when repeated. What is asked for
+        from then on raises `StoreError`."""
+        self._loop = None
         if self._writer is not None:
             self._jobs.put(None)
             writer, self._writer = self._writer, None
