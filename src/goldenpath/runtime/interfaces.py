@@ -123,7 +123,8 @@ class LogStore(Protocol):
     async def commit(self, commit: Commit) -> None: ...
 
     async def recover(self) -> tuple[int, list[Unfinished]]:
-        """The last commit's number, and what was unfinished then. Called once, before anything else."""
+        """A number that the journal's commits do not go beyond, and what is unfinished. Called once, before anything
+        else; commits go on from that number."""
         ...
 
     async def thread(self, key: ThreadKey) -> ThreadRow | None: ...
@@ -147,7 +148,8 @@ class LogStore(Protocol):
 
     async def retain(self, before: float, epochs: Sequence[Epoch], max_bytes: int) -> list[tuple[Epoch, int]]:
         """Drop the segments written before `before` (Unix seconds) and, in those of `epochs` that hold more than
-        `max_bytes`, the oldest ones. Returns (epoch, new floor) of each log that lost events."""
+        `max_bytes`, the oldest ones; but nothing of a run that has not ended, nor what comes after it. Returns
+        (epoch, new floor) of each log that lost events."""
         ...
 
 

@@ -258,6 +258,13 @@ def _retain(
     connection: sqlite3.Connection, before: float, epochs: Sequence[Epoch], max_bytes: int
 ) -> list[tuple[Epoch, int]]:
     floors: dict[Epoch, int] = {}
+    # What a run said is needed until it has ended: recovery makes its messages from it.
+    kept: dict[Epoch, int] = dict(
+        connection.execute(
+            "SELECT epoch, min(segments.first_seq) FROM runs JOIN segments USING (epoch, run_id) "
+            "WHERE runs.status IN ('queued', 'running') GROUP BY epoch"
+        ).fetchall()
+    )
     for epoch, last_seq in connection.execute(
         "SELECT epoch, max(last_seq) FROM segments WHERE created_at < ? GROUP BY epoch", (before,)
     ).fetchall():
@@ -271,7 +278,10 @@ def _retain(
             if held > max_bytes:
                 floors[epoch] = max(floors.get(epoch, 0), last_seq + 1)
                 break
-    for epoch, floor in floors.items():
-        connection.execute("DELETE FROM segments WHERE epoch = ? AND last_seq < ?", (epoch, floor))
-        connection.execute("UPDATE threads SET floor = max(floor, ?) WHERE epoch = ?", (floor, epoch))
-    return list(floors.items())
+    lost: list[tuple[Epoch, int]] = []
+    for epoch, wanted in floors.items():
+        floor = min(wanted, kept.get(epoch, wanted))
+        if connection.execute("DELETE FROM segments WHERE epoch = ? AND last_seq < ?", (epoch, floor)).rowcount:
+            connection.execute("UPDATE threads SET floor = max(floor, ?) WHERE epoch = ?", (floor, epoch))
+            lost.append((epoch, floor))
+    return lost
