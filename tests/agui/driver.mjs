@@ -14,6 +14,8 @@ import { createInterface } from "node:readline";
 
 const { HttpAgent } = await import(process.argv[2]);
 
+const RUN_TIMEOUT = 30_000;
+
 const warnings = [];
 for (const level of ["warn", "error", "log"]) {
   console[level] = (...parts) => warnings.push(parts.map(String).join(" "));
@@ -58,11 +60,17 @@ const run = async ({ parameters, at }) => {
   warnings.length = 0;
   let rejected;
   let outcome = {};
+  let timer;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, RUN_TIMEOUT, "late");
+  });
   try {
-    outcome = await agent.runAgent(parameters, subscriber);
+    outcome = await Promise.race([agent.runAgent(parameters, subscriber), late]);
   } catch (error) {
     rejected = String(error.message ?? error);
   }
+  clearTimeout(timer);
+  if (outcome === "late") throw new Error(`the run did not end; so far: ${JSON.stringify({ events, ends, warnings })}`);
   return {
     events,
     ends,
