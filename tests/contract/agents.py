@@ -403,7 +403,7 @@ async def cleanup_raises(run: Run) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
-    run.on_cleanup(lambda: app_tasks.clear())
+    run.on_cleanup(app_tasks.clear)
     run.on_cleanup(sys.exit)
     run.on_cleanup(fail)
     await run.text("so far")

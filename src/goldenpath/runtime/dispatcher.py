@@ -149,6 +149,7 @@ class Dispatcher:
             clock=self._clock,
             settings=self._settings,
             ended=self._on_ended,
+            freed=self._settle,
         )
         ticket = Ticket(
             principal.user_id, log.epoch, execution, max_running=limits.max_running, max_queued=limits.max_queued
@@ -195,9 +196,12 @@ class Dispatcher:
     def _settle(self, log: ThreadLog) -> None:
         """End the runs that were stopped in the queue and whose turn in the thread has come."""
         while log.runs and not log.deleted:
-            first = self._executions.get((log.epoch, RunId(next(iter(log.runs)))))
+            executions = [self._executions.get((log.epoch, run_id)) for run_id in log.runs]
+            first = executions[0]
             if first is None or first.begun or first.stop_reason is None:
                 return
+            if any(execution is not None and execution.begun for execution in executions):
+                return  # it has got ahead while the transcript was loaded: its events are not to be cut in two
             if log.transcript is None:
                 self._spawn(self._settle_later(log))
                 return

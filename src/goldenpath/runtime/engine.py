@@ -42,6 +42,11 @@ class Outcome(msgspec.Struct, frozen=True):
     error: RequestError | None = None
 
 
+def out_of_time(limit: float) -> Outcome:
+    """The outcome of a run that took all its time, in seconds."""
+    return Outcome("failed", error=RequestError("timeout", f"the run was ended after {limit:g} s"))
+
+
 class EngineStatistics(msgspec.Struct, frozen=True):
     """Counts since the start, but `active` and `waiting`, which are now. Durations are seconds."""
 
@@ -58,11 +63,13 @@ class EngineStatistics(msgspec.Struct, frozen=True):
 class Engine:
     """Everything of one run that must end with it."""
 
-    __slots__ = ("_done", "agent", "run")
+    __slots__ = ("_done", "agent", "limit", "run")
 
     def __init__(self, agent: Agent, run: Run, done: Callable[[], None]) -> None:
         self.agent = agent
         self.run = run
+        self.limit = run.remaining() if agent.timeout is None else min(run.remaining(), agent.timeout)
+        """How long the agent may take, in seconds. Then it is cancelled; whether it obeys is its own affair."""
         self._done = done
 
     async def execute(self) -> Outcome:
@@ -82,17 +89,14 @@ class Engine:
 
     async def _outcome(self) -> Outcome:
         run = self.run
-        remaining = run.remaining()
-        if self.agent.timeout is not None:
-            remaining = min(remaining, self.agent.timeout)
-        timer = asyncio.timeout(remaining)
+        timer = asyncio.timeout(self.limit)
         try:
             async with timer, asyncio.TaskGroup() as group:
                 run.group = group
                 result = await self._call()
             return self._finished(result)
         except BaseException as error:  # noqa: BLE001 - whatever an agent raises ends here
-            return self._judge(error, timed_out=timer.expired(), limit=remaining)
+            return self._judge(error, timed_out=timer.expired())
         finally:
             run.group = None
 
@@ -117,13 +121,13 @@ class Engine:
             return await result
         return result
 
-    def _judge(self, error: BaseException, *, timed_out: bool, limit: float) -> Outcome:
+    def _judge(self, error: BaseException, *, timed_out: bool) -> Outcome:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         if isinstance(error, Interrupted):
             return Outcome("interrupt", interrupts=error.interrupts)
         if timed_out and isinstance(error, TimeoutError | asyncio.CancelledError):
-            return Outcome("failed", error=RequestError("timeout", f"the run was ended after {limit:g} s"))
+            return out_of_time(self.limit)
         if isinstance(error, asyncio.CancelledError | RunEndedError | LogDeletedError):
             return Outcome("cancelled")
         if isinstance(error, RequestError):

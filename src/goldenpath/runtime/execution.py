@@ -15,7 +15,7 @@ import structlog
 from goldenpath.clock import Clock
 from goldenpath.runtime.admission import Ticket
 from goldenpath.runtime.context import Principal, UserExecutionContext
-from goldenpath.runtime.engine import EngineFactory, Outcome
+from goldenpath.runtime.engine import EngineFactory, Outcome, out_of_time
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.interfaces import RunRow
 from goldenpath.runtime.lifecycle import Step, after
@@ -26,9 +26,12 @@ from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
-from goldenpath.wire.events import encode
+from goldenpath.wire.events import encode, seal
 from goldenpath.wire.ids import RequestId, RunId, ThreadId
 from goldenpath.wire.order import RunOrder
+
+MAX_MESSAGE: Final = 4096
+"""How many characters of an error's message RUN_ERROR tells."""
 
 _logger = structlog.get_logger("goldenpath.execution")
 
@@ -57,6 +60,7 @@ class Execution:
         clock: Clock,
         settings: Settings,
         ended: Callable[[Execution], None],
+        freed: Callable[[ThreadLog], None],
     ) -> None:
         self.log = log
         self.row = row
@@ -72,10 +76,12 @@ class Execution:
         self._clock = clock
         self._settings = settings
         self._ended = ended
+        self._freed = freed
         self._task: asyncio.Task[None] | None = None
         self._run: Run | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._queue_timer: asyncio.TimerHandle | None = None
+        self._overdue: asyncio.TimerHandle | None = None
 
     @property
     def run_id(self) -> RunId:
@@ -126,8 +132,9 @@ class Execution:
             _logger.exception("run_failed", run_id=self.run_id)
             name = type(error).__name__
             outcome = Outcome("failed", error=RequestError("internal", f"{name}; request {self._request_id}"))
-        if self._grace is not None:
-            self._grace.cancel()
+        for timer in (self._grace, self._overdue):
+            if timer is not None:
+                timer.cancel()
         if not self.over:
             self._end(self.stop_reason or outcome)
         self._ended(self)
@@ -141,6 +148,8 @@ class Execution:
         assert self.ticket is not None
         run = self._run
         engine = self._engines.create(self.ticket, self.agent, lambda: run)
+        loop = asyncio.get_running_loop()
+        self._overdue = loop.call_later(engine.limit + self._settings.cancel_grace, self._out_of_time, engine.limit)
         return await engine.execute()
 
     def _append_started(self) -> None:
@@ -179,6 +188,15 @@ class Execution:
         loop = asyncio.get_running_loop()
         self._grace = loop.call_later(self._settings.cancel_grace, self._force)
 
+    def _out_of_time(self, limit: float) -> None:
+        """The engine cancelled the agent at its time limit, and the agent did not stop."""
+        if self.over or self._run is None:
+            return
+        if self.stop_reason is None:
+            self.stop_reason = out_of_time(limit)
+        self._run.cancelled = True
+        self._force()
+
     def _force(self) -> None:
         """The agent did not stop in time: end the run without it. It keeps its place until it really ends."""
         if self.over or self._task is None or self._task.done():
@@ -186,6 +204,7 @@ class Execution:
         _logger.warning("agent_ignores_cancel", agent=self.agent.name, run_id=self.run_id)
         self._end(self.stop_reason or Outcome("cancelled"))
         self._nudge()
+        self._freed(self.log)
 
     def _nudge(self) -> None:
         """Cancel again and again: an agent that swallowed one cancel may obey the next."""
@@ -260,17 +279,27 @@ def end_run(
     usage: list[dict[str, Any]] | None = None,
 ) -> None:
     """Append what closes the run and its terminal event, and set the row accordingly. The run's slice is the last."""
-    for event in order.closing():
-        log.append(encode(event))
     terminal = _terminal_event(log, row, outcome, pending)
     terminal.usage = usage or None
-    log.append(encode(terminal))
+    try:
+        sealed = seal(terminal)
+    except (TypeError, ValueError, RecursionError):
+        outcome = Outcome("failed", error=RequestError("agent_error", "the agent's last word cannot be shown as JSON"))
+        sealed = seal(_terminal_event(log, row, outcome, None))
+    for event in order.closing():
+        log.append(encode(event))
+    log.append(sealed)
     row.status = after(row.status, "interrupt" if _is_interruption(outcome) else _STEPS[outcome.kind])
     row.finished_at = now
     row.error = outcome.error.code if outcome.error is not None else None
     row.last_seq = log.head
     row.input = None
     log.end_run(row)
+
+
+def _shown(message: str) -> str:
+    """An agent may raise `RequestError` with any text: what of it can be told."""
+    return message[:MAX_MESSAGE].encode(errors="replace").decode()
 
 
 def interrupted(why: str) -> Outcome:
@@ -296,4 +325,4 @@ def _terminal_event(
             return ev.RunFinished(thread_id, row.run_id, outcome=ev.CancelledOutcome())
         case _:
             error = outcome.error or RequestError("internal", "the run failed")
-            return ev.RunError(error.message, code=error.code)
+            return ev.RunError(_shown(error.message), code=error.code)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import msgspec
 
 from goldenpath.clock import Clock
+from goldenpath.runtime.containment import Contained
 from goldenpath.runtime.context import UserExecutionContext
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
 from goldenpath.runtime.threads import call_in_thread
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError, RequestError
-from goldenpath.wire.events import encode
+from goldenpath.wire.events import seal
 from goldenpath.wire.ids import new_id
 from goldenpath.wire.json_patch import check_patch
 from goldenpath.wire.order import RunOrder
@@ -122,7 +123,8 @@ class Run:
         """Append one event: any of `goldenpath.wire.events` but RUN_STARTED, RUN_FINISHED and RUN_ERROR.
 
         Waits while the run is too far ahead of the disk. Raises `OrderError` for an event that has no place here,
-        `RequestError` (`payload_too_large`) for one over the limit, `RunEndedError`.
+        `RequestError` (`payload_too_large`) for one over the limit, `RunEndedError`, and as `wire.events.seal` for one
+        that nobody could read.
         """
         if isinstance(event, ev.TextMessageChunk | ev.ToolCallChunk | ev.ReasoningMessageChunk):
             raise TypeError("emit START, CONTENT and END instead of chunks: message(), tool_call(), reasoning()")
@@ -132,7 +134,7 @@ class Run:
             check_patch(event.delta)
         elif isinstance(event, ev.ActivityDelta):
             check_patch(event.patch)
-        data = encode(event)
+        data = seal(event)
         self._check_size(len(data))
         self.order.check(event)
         self._log.append(data)
@@ -285,7 +287,7 @@ class Run:
         if self.group is None or self.ended:
             coroutine.close()
             raise RunEndedError(self.context.run_id)
-        return self.group.create_task(coroutine)
+        return self.group.create_task(Contained(coroutine))
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call `function` in a thread, so that blocking work stops nobody. At most 8 at once, the next wait.
@@ -315,7 +317,9 @@ class TextStream:
         self._head = b'{"type":"%b","%b":%b,"delta":' % (event_type.encode(), field.encode(), _encode_text(identity))
 
     async def write(self, delta: str) -> None:
-        """Append `delta`; an empty one is left out. Raises as `Run.emit` does."""
+        """Append `delta`; an empty one is left out. Raises as `Run.emit` does, and TypeError for what is no text."""
+        if not isinstance(delta, str):
+            raise TypeError(f"a delta is text, not {type(delta).__name__}")
         if not delta:
             return
         if not self._run.order.open(self._what, self.id):

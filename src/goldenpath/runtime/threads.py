@@ -12,13 +12,16 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from goldenpath.runtime.containment import contained
+
 T = TypeVar("T")
 
 
 async def call_in_thread(function: Callable[..., T], *arguments: Any) -> T:
     """Call `function(*arguments)` in a new thread and return what it returns, or raise what it raises.
 
-    Context variables are copied. Cancelling stops the waiting, not the thread.
+    SystemExit and KeyboardInterrupt come back as `AgentExitError`. Context variables are copied. Cancelling stops the
+    waiting, not the thread.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -41,7 +44,7 @@ async def call_in_thread(function: Callable[..., T], *arguments: Any) -> T:
             error = RuntimeError("the function raised StopIteration")
             error.__cause__ = stopped
         except BaseException as raised:  # noqa: BLE001 - handed to the caller
-            error = raised
+            error = contained(raised)
         try:
             loop.call_soon_threadsafe(settle, result, error)
         except RuntimeError:  # the loop is closed: nobody waits any more

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from goldenpath.wire.depth import MAX_DEPTH, is_too_deep
+
 PROTOCOL_VERSION: Final = "1.0"
 
 
@@ -418,6 +420,21 @@ _message_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 encode = _encoder.encode
 """Any struct of this module as JSON bytes without line breaks."""
+
+
+def seal(event: Event) -> bytes:
+    """`event` as the JSON that a log keeps: one line that reads back as this event.
+
+    Raises ValueError, TypeError or RecursionError for an event that holds what its type does not allow, what is not
+    JSON, or JSON nested deeper than `MAX_DEPTH`: once in a log, nobody could read it or what follows.
+    """
+    data = _encoder.encode(event)
+    again = _event_decoder.decode(data)
+    if is_too_deep(data):
+        raise ValueError(f"an event is nested deeper than {MAX_DEPTH}")
+    # Raw JSON of the agent may hold line breaks between its tokens.
+    return _encoder.encode(again) if b"\n" in data else data
+
 
 _input_decoder = msgspec.json.Decoder(RunAgentInput)
 
