@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 
+import structlog
 from fastapi import FastAPI
 
 from goldenpath import App
@@ -91,4 +92,5 @@ async def main(name: str, port: int) -> None:
 
 if __name__ == "__main__":
     sys.stdout = sys.stderr  # what a server logs is no announcement
+    structlog.configure([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
     asyncio.run(main(sys.argv[1], int(sys.argv[2])))

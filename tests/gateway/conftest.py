@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from tests.gateway.transports import SETTINGS, TRANSPORTS, Transport, make_site
+from tests.gateway.transports import SETTINGS, TRANSPORTS, Transport, faults, make_site
 from tests.gateway.users import User
 from tests.serverprocess import ServerProcess
 
@@ -22,7 +22,7 @@ def site(transport: Transport, tmp_path_factory: pytest.TempPathFactory) -> Iter
     running = make_site(transport, tmp_path_factory.mktemp(transport.name) / "data", **SETTINGS).start()
     yield running
     running.stop()
-    assert "Traceback" not in running.log(), running.log()
+    assert not faults(running), running.log()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ and the test of that sentence asks the row: nothing else is skipped.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,3 +60,12 @@ def make_site(transport: Transport, data_dir: Path, **env: Any) -> ServerProcess
     if transport.name == "serve":
         return ServerProcess(data_dir, **env)
     return MountedServer(transport.name, data_dir, **env)
+
+
+def faults(server: ServerProcess) -> list[str]:
+    """The lines of the server's log that tell of a fault of its own: tracebacks that are not an agent's."""
+    return [
+        line
+        for line in server.log().splitlines()
+        if "Traceback" in line and not (line.startswith("{") and json.loads(line)["event"] == "agent_failed")
+    ]
