@@ -153,6 +153,7 @@ def test_reasoning_state_steps_activities_and_custom_events(connect: Connect, us
                     {"do": "emit", "event": {"type": "RAW", "event": {"any": "thing"}, "source": "test"}},
                 ],
             },
+            {"do": "usage", "tokens": {"model": "m-1", "inputTokens": 12, "outputTokens": 30}},
             {"do": "emit", "event": activity},
             {"do": "emit", "event": grown},
             {"do": "say", "text": "Done."},
@@ -160,6 +161,7 @@ def test_reasoning_state_steps_activities_and_custom_events(connect: Connect, us
         context=[{"description": "page", "value": "/cart"}],
         forwardedProps={"theme": "dark"},
     ).assert_clean()
+    assert result.of("RUN_FINISHED")[0]["usage"] == [{"model": "m-1", "inputTokens": 12, "outputTokens": 30}]
     assert result.state == {"done": 1, "nothing": None}
     assert [message["role"] for message in result.messages] == ["user", "reasoning", "activity", "assistant"]
     assert result.messages[2]["content"] == {"n": 2}

@@ -31,6 +31,11 @@ PROGRAMS: dict[str, list[dict[str, Any]]] = {
         {"do": "state_delta", "delta": [{"op": "add", "path": "/m", "value": [1]}]},
     ],
     "custom": [{"do": "custom", "name": "app.x", "value": None}],
+    "token counts": [{"do": "usage", "tokens": {"model": "m", "inputTokens": 1}}, {"do": "usage", "tokens": {}}],
+    "token counts of a failed run": [
+        {"do": "usage", "tokens": {"model": "m", "inputTokens": 1}},
+        {"do": "error", "code": "timeout", "message": "too slow"},
+    ],
     "an activity": [
         {"do": "emit", "event": {"type": "ACTIVITY_SNAPSHOT", "messageId": "a", "activityType": "p", "content": {}}},
     ],

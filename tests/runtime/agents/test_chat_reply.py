@@ -156,7 +156,9 @@ def test_usage_becomes_agui_token_counts() -> None:
     }
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "3"}, {"total_tokens": -1}])
+@pytest.mark.parametrize(
+    "usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "3"}, {"total_tokens": -1}, {"total_tokens": 2**53}]
+)
 def test_counts_that_are_missing_or_wrong_are_left_out(usage: dict[str, Any] | None) -> None:
     reply, _ = assembled(json.dumps({"model": "m-1", "choices": [], "usage": usage}))
     assert reply.token_usage() is None

@@ -142,6 +142,12 @@ async def test_state_steps_and_events_of_every_kind(stage: Stage) -> None:
     assert json.loads(ev.encode(played[-2])) == activity
 
 
+async def test_token_counts_are_in_the_terminal_event(stage: Stage) -> None:
+    tokens = {"model": "m-1", "inputTokens": 12}
+    played = await play(stage, {"do": "usage", "tokens": tokens}, {"do": "usage", "tokens": {"outputTokens": 3}})
+    assert played.finished.usage == [tokens, {"outputTokens": 3}]
+
+
 async def test_an_event_out_of_order_is_the_agents_fault(stage: Stage) -> None:
     played = await play(stage, {"do": "emit", "event": {"type": "TEXT_MESSAGE_END", "messageId": "none"}})
     assert played.error.code == "agent_error"

@@ -7,9 +7,12 @@ in fragments or whole, whether calls are numbered. What is known of them is unde
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+MAX_COUNT: Final = 2**53 - 1
+"""AG-UI's bound of a token count: what JavaScript counts exactly."""
 
 
 class _FunctionDelta(msgspec.Struct):
@@ -158,7 +161,7 @@ class Reply:
             "cachedInputTokens": prompt.get("cached_tokens") if isinstance(prompt, dict) else None,
             "reasoningTokens": completion.get("reasoning_tokens") if isinstance(completion, dict) else None,
         }
-        known = {name: count for name, count in counts.items() if type(count) is int and count >= 0}
+        known = {name: count for name, count in counts.items() if type(count) is int and 0 <= count <= MAX_COUNT}
         if not known:
             return None
         return {"model": self.model, **known} if self.model else known

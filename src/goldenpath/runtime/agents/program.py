@@ -90,6 +90,10 @@ class Emit(_Step, tag="emit"):
     event: ev.Event
 
 
+class Usage(_Step, tag="usage"):
+    tokens: dict[str, Any]
+
+
 class Error(_Step, tag="error"):
     message: str
     code: ErrorName | None = None
@@ -151,6 +155,7 @@ Step = (
     | NamedStep
     | Custom
     | Emit
+    | Usage
     | Error
     | Block
     | IgnoreCancel

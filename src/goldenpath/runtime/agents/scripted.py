@@ -98,6 +98,8 @@ class _Player:
                 await run.custom(step.name, step.value)
             case p.Emit():
                 await run.emit(step.event)
+            case p.Usage():
+                run.usage(step.tokens)
             case p.Error():
                 if step.code is None:
                     raise ScriptedError(step.message)
