@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.benchmark import RESULTS
+from bench.benchmark import DISTURBED, RESULTS
 from bench.catalogue import NAMES
 from bench.server import LABELS, ROOT
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PAGE = ROOT / "docs" / "performance.md"
-INTRODUCTION = f"""# Performance
-
-Every figure is measured side by side with a chat written by hand on FastAPI and uvicorn (`bench/peers/`), which keeps
-no log, cannot resume and has no quotas, in interleaved repetitions of one run. The server has one core, the load
-client, which checks every event, another. Absolute times depend on the machine: look at the ratios.
-
-{BEGIN}
-{END}
-"""
-
 Result = Mapping[str, Any]
 
 
@@ -42,11 +33,19 @@ def number(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
 
 
-def judge(row: Result, value: float) -> str:
-    """How a value stands to its budget, in words."""
+def judge(result: Result, row: Result, value: float) -> str:
+    """How a value stands to its budget, in words. What lost or mixed up events meets no budget, however fast."""
+    ours = result["samples"].get("goldenpath", [])
+    if any(figures.get("clean") is False for figures in ours):
+        return "**void: not clean**"
+    doubts = ["quick run"] if result["quick"] else []
+    if statistics.median(figures.get("server_disturbed") or 0 for figures in ours) > DISTURBED:
+        doubts.append("disturbed")
+    return _judge(row, value) + (f" ({', '.join(doubts)})" if doubts else "")
+
+
+def _judge(row: Result, value: float) -> str:
     budget, stretch = row["budget"], row["stretch"]
-    if budget is None:
-        return ""
     higher = row["better"] == "higher"
     if stretch is not None and (value >= stretch if higher else value <= stretch):
         return "within stretch"
@@ -80,11 +79,11 @@ def budgets(results: Sequence[Result]) -> list[str]:
             unit = f" ({row['unit']})" if row["unit"] else ""
             rows.append(
                 [
-                    f"{result['title']}: {row['what']}{unit}",
+                    f"`{result['name']}`: {row['what']}{unit}",
                     f"**{number(ours['median'], row['digits'])}**",
                     number(peer["median"], row["digits"]) if peer else "-",
                     budget_text(row),
-                    judge(row, ours["median"]),
+                    judge(result, row, ours["median"]),
                 ]
             )
     return table(["What", "goldenpath", "FastAPI by hand", "budget / stretch", "verdict"], rows) if rows else []
@@ -142,9 +141,8 @@ def render(results: Sequence[Result]) -> str:
 
 
 def write(page: Path, text: str) -> None:
-    """Put `text` between the markers of `page`; a page that is not there is made. Raises ValueError without markers."""
-    content = page.read_text() if page.exists() else INTRODUCTION
-    head, begin, rest = content.partition(BEGIN)
+    """Put `text` between the markers of `page`. Raises ValueError where it lacks them, OSError without a page."""
+    head, begin, rest = page.read_text().partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page.name} lacks the markers {BEGIN} and {END}")
