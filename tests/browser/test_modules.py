@@ -1,0 +1,47 @@
+"""The page's own modules: those without a page are tested in Node.js, and all of them are found by the page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PAGES = files("goldenpath.runtime.gateway") / "pages"
+
+
+@pytest.mark.node
+def test_the_modules_without_a_page_do_what_their_own_tests_say() -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.fail("the tests of the page's modules need Node.js 20 or later: apt-get install nodejs", pytrace=False)
+    tests = sorted(str(path) for path in (HERE / "js").glob("*.test.mjs"))
+    assert tests
+    done = subprocess.run([node, "--test", *tests], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counted = re.search(r"pass (\d+)", done.stdout)
+    assert counted is not None
+    assert int(counted[1]) > 100
+
+
+def test_every_module_is_fetched_with_the_page_rather_than_one_after_another() -> None:
+    page = (PAGES / "chat.html").read_text()
+    preloaded = re.findall(r'<link rel="modulepreload" href="assets/js/([^"]+)">', page)
+    assert preloaded == sorted(entry.name for entry in (PAGES / "js").iterdir())
+
+
+def test_the_page_holds_no_script_or_style_of_its_own_and_nothing_from_elsewhere() -> None:
+    page = (PAGES / "chat.html").read_text()
+    assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page) == []
+    assert re.findall(r"<script(?![^>]* src=)", page) == []
+    assert re.findall(r'(?:src|href)="(?:https?:)?//', page) == []
+
+
+@pytest.mark.parametrize("module", sorted(entry.name for entry in (PAGES / "js").iterdir()))
+def test_no_module_makes_html_from_text(module: str) -> None:
+    source = (PAGES / "js" / module).read_text()
+    assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", source) == []
