@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -220,7 +221,8 @@ def show(result: Mapping[str, Any]) -> str:
 
 
 def prepare() -> None:
-    """Make this process the load client: on its own core, many files allowed."""
+    """Make this process the load client: on its own core, many files allowed, and stopping its server when it ends."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     pin(CLIENT_CORE)
     raise_file_limit()
 
