@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Final, NamedTuple, cast
 
 from picows import (
@@ -29,6 +30,7 @@ from goldenpath.wire.errors import NORMAL
 
 MAX_MESSAGE: Final = 64 << 20
 """The longest message that is accepted from a server, in bytes: a snapshot of a long history is one event."""
+RECEIVE_BUFFER: Final = 1 << 20
 NO_CODE: Final = 1005
 """The close code that stands for none."""
 
@@ -100,6 +102,9 @@ class Socket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.was_connected = True
         self._transport = transport
+        # picows reads all that the system holds at once, and its buffer grows to that: so that bounds both, and what is
+        # sent in vain when a slow stream is left out.
+        transport.underlying_transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self.heard = True

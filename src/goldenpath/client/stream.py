@@ -23,8 +23,9 @@ from goldenpath.wire.commands import Cursor
 
 OVERHEAD: Final = 256
 """What a buffered event takes beside its JSON, in bytes, about."""
-HARD: Final = 4
-"""A stream lags at once when its buffer holds so many times its mark: what was read from the network already."""
+SLACK: Final = 4 << 20
+"""How far a buffer may go over its mark, in bytes: when reading stops, what was read from the network already still
+comes. Beyond that a stream lags at once."""
 
 
 class Delivery(NamedTuple):
@@ -87,6 +88,16 @@ class Stream:
         raised, the place before it, until an event beyond it was read."""
         return self._read
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the buffer went over its mark, and not below half of it since."""
+        return self._is_full
+
+    @property
+    def buffered_bytes(self) -> int:
+        """About what the events that wait to be read take."""
+        return self._size
+
     # --- what the feed does -------------------------------------------------------------------------------------
 
     def wants(self, run_id: str | None) -> bool:  # noqa: ARG002 - others are choosier
@@ -115,7 +126,7 @@ class Stream:
             if not self._is_full:
                 self._is_full = True
                 self._flow.full(self)
-            if self._size > HARD * self._mark and not self.is_lagging:
+            if self._size > self._mark + SLACK and not self.is_lagging:
                 self._flow.overfull(self)
 
     def put_gap(self, gap: Gap) -> None:
