@@ -172,9 +172,9 @@ async def test_a_restart_in_good_order_ends_runs_and_is_survived(start_server: S
 
 
 async def test_a_connection_outlives_many_short_tokens(start_server: StartServer) -> None:
-    server = start_server(GOLDENPATH_ACCESS_TOKEN_TTL="1")
+    server = start_server(GOLDENPATH_ACCESS_TOKEN_TTL="2")
     async with simulated(server.url, "tokens@example.org") as client:
-        steps = {"do": "deltas", "count": 40, "delay_ms": 100}
+        steps = {"do": "deltas", "count": 50, "delay_ms": 100}
         run = await client.run("scripted", text=program(steps), thread_id="t")
         assert isinstance(await run.wait(), ev.RunFinished)
         statistics = client.statistics()
@@ -259,7 +259,7 @@ async def test_a_cancelled_run_keeps_what_it_said(server: ServerProcess) -> None
         for _ in range(5):
             await anext(run)
         await queued.cancel()
-        assert await client.cancel("t") == [run.run_id]
+        assert run.run_id in await client.cancel("t")
         for ended in (run, queued):
             end = await ended.wait()
             assert isinstance(end, ev.RunFinished)

@@ -36,7 +36,7 @@ def test_an_epoch_is_shorter_and_has_no_dots(epoch: str, valid: bool) -> None:
 def test_new_ids_are_names_and_differ() -> None:
     made = {new_id("run") for _ in range(1000)}
     assert len(made) == 1000
-    assert all(is_name(one) and re.fullmatch("run_.{16}", one) for one in made)
+    assert all(is_name(one) and re.fullmatch("run_.{24}", one) for one in made)
 
 
 def test_new_epochs_are_epochs_and_differ() -> None:

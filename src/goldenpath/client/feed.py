@@ -161,9 +161,11 @@ class Feed:
         if kind == "stale":
             return
         epoch = self.subscription.epoch
-        for stream in tuple(self._streams):
+        is_read = False
+        for stream in self._streams:
             if stream.is_lagging:
                 continue
+            is_read = True
             verdict: bool | Gap | None
             if kind == "snapshot":
                 verdict = stream.reader.offer_snapshot(epoch, seq, self.subscription.head)
@@ -176,4 +178,5 @@ class Feed:
                 stream.put_gap(verdict)
             if stream.wants(run_id):
                 stream.put(epoch, seq, run_id, frame.event)
-        self.unsubscribe_idle()
+        if not is_read:
+            self.unsubscribe()

@@ -30,7 +30,7 @@ from goldenpath.wire.errors import NORMAL
 
 MAX_MESSAGE: Final = 64 << 20
 """The longest message that is accepted from a server, in bytes: a snapshot of a long history is one event."""
-RECEIVE_BUFFER: Final = 1 << 20
+RECEIVE_BUFFER: Final = 1 << 18
 NO_CODE: Final = 1005
 """The close code that stands for none."""
 

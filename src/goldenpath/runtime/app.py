@@ -117,7 +117,7 @@ class Server:
         except Exception:
             _logger.exception("recovery_failed")  # stays not ready, and says so
         else:
-            self.gateway.ready = True
+            self.dispatcher.recovered.set()
 
 
 class App:

@@ -44,11 +44,14 @@ class Gateway:
             max_per_address=settings.address_limit,
         )
         self.proxies = TrustedProxies(settings.trusted_proxies)
-        self.ready = False
-        """Whether recovery is over."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
         accounts.on_revoked(self._on_revoked)
+
+    @property
+    def ready(self) -> bool:
+        """Whether recovery is over."""
+        return self.dispatcher.recovered.is_set()
 
     async def start(self) -> None:
         """Begin to tell the time."""
