@@ -272,7 +272,12 @@ class ThreadLog:
         """Bring the transcript, where there is one, up to `seq`."""
         if self.transcript is None or seq <= self.folded:
             return
-        for piece in self.slices:
+        pieces = []
+        for piece in reversed(self.slices):
+            if piece.next_seq <= self.folded + 1:
+                break
+            pieces.append(piece)
+        for piece in reversed(pieces):
             start = max(self.folded + 1 - piece.first_seq, 0)
             for event in decode_coalesced(piece.events[start : seq - piece.first_seq + 1]):
                 self.transcript.apply(event)

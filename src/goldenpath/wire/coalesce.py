@@ -7,6 +7,7 @@ array and comes out as one event, which says the same to whoever folds events in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -56,10 +57,8 @@ def _end_of_deltas(events: list[bytes], position: int) -> int:
     head = _head(events[position])
     if head is None:
         return position
-    stop = position + 1
-    while stop < len(events) and events[stop].startswith(head):
-        stop += 1
-    return stop
+    same = list(map(bytes.startswith, events[position:], repeat(head)))
+    return position + (same.index(False) if False in same else len(same))
 
 
 def _join(events: list[bytes]) -> Event | None:
@@ -68,7 +67,9 @@ def _join(events: list[bytes]) -> Event | None:
     assert head is not None
     length = len(head)
     try:
-        texts = _decode_texts(b"[%b]" % b",".join([event[length:-1] for event in events]))
+        # Between two deltas stands `},` and the head: no JSON string can hold that, because its quotes are escaped.
+        rest = b",".join(events)[length:-1].replace(b"}," + head, b",")
+        texts = _decode_texts(b"[%b]" % rest)
     except msgspec.DecodeError:
         return None
     if len(texts) != len(events):
