@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from goldenpath.wire.depth import MAX_DEPTH, is_too_deep
 from goldenpath.wire.errors import Problem, RequestError
 from goldenpath.wire.ids import is_name
 
@@ -16,6 +17,9 @@ T = TypeVar("T")
 _PROBLEM: Final = b"application/problem+json"
 _JSON: Final = b"application/json"
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_DISCARDED: Final = 8 << 20
+"""How much of a body that is too big is read and thrown away. Where the server below would close while the client still
+sends, the client would see its connection reset and never the answer."""
 
 
 class ClientGoneError(Exception):
@@ -67,28 +71,44 @@ class Request:
         """The whole body. Raises `RequestError` (`payload_too_large`) over `limit` bytes, `ClientGoneError`."""
         announced = self.header(b"content-length")
         if announced is not None and _DIGITS.fullmatch(announced) and int(announced) > limit:
+            if self.header(b"expect") is None:  # else the client waits for our word before it sends
+                await self._discard()
             raise RequestError("payload_too_large", f"the body has {announced} bytes; at most {limit} are taken")
         parts: list[bytes] = []
         size = 0
-        while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            part = message.get("body", b"")
+        more = True
+        while more:
+            part, more = await self._part()
             size += len(part)
             if size > limit:
+                if more:
+                    await self._discard()
                 raise RequestError("payload_too_large", f"the body has more than {limit} bytes")
             parts.append(part)
-            if not message.get("more_body", False):
-                return b"".join(parts)
+        return b"".join(parts)
+
+    async def _part(self) -> tuple[bytes, bool]:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        return message.get("body", b""), message.get("more_body", False)
+
+    async def _discard(self) -> None:
+        size, more = 0, True
+        while more and size < _DISCARDED:
+            part, more = await self._part()
+            size += len(part)
 
     async def json(self, shape: type[T], limit: int) -> T:
         """The body as `shape`. Raises as `body` does, and `RequestError` (`bad_request`)."""
         data = await self.body(limit)
         try:
-            return msgspec.json.decode(data, type=shape)
+            value = msgspec.json.decode(data, type=shape)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise RequestError("bad_request", f"the body: {error}") from None
+        if is_too_deep(data):
+            raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}")
+        return value
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -67,6 +67,8 @@ class Site:
         self._app = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # In another app Starlette's router leaves its errors to that one's handlers; ours are problem documents.
+        scope = {name: value for name, value in scope.items() if name != "app"}
         if scope["type"] == "http":
             await self._app(scope, receive, _refuse_methods(scope, send))
         else:
