@@ -325,7 +325,7 @@ class EventLog:
         for cursor in list(log.cursors):
             cursor.on_deleted()
         log.cursors.clear()
-        log.commit(log.head)  # wakes the agents that wait for room; their next append is refused
+        log.commit(log.head, log.segmented)  # wakes the agents that wait for room; their next append is refused
 
     # --- the commit loop ----------------------------------------------------------------------------------------------
 
@@ -352,8 +352,9 @@ class EventLog:
 
     def _take(
         self,
-    ) -> tuple[Commit, list[tuple[ThreadLog, int]], list[ThreadLog], list[asyncio.Future[None]]]:
-        """What goes with this commit; the head each log has in it; the threads it makes durable; who waits for it."""
+    ) -> tuple[Commit, list[tuple[ThreadLog, int, int]], list[ThreadLog], list[asyncio.Future[None]]]:
+        """What goes with this commit; the last event of each log that it holds, and the last one that is in a segment
+        then; the threads it makes durable; who waits for it."""
         self._number += 1
         self._relieve_journal()
         touched, self._touched = self._touched, []
@@ -378,7 +379,7 @@ class EventLog:
                 self._journal_bytes += log.appended_size
             log.taken_size = log.appended_size
             self._events += log.head - log.visible
-            heads.append((log, log.head))
+            heads.append((log, log.head, log.segmented))
         commit.threads = [log.row() for log in self._pending_threads.values()]
         saved = list(self._pending_threads.values())
         commit.runs = [msgspec.structs.replace(run) for run in self._pending_runs.values()]
@@ -424,15 +425,15 @@ class EventLog:
                 self._healthy = True
                 return
 
-    def _show(self, heads: Iterable[tuple[ThreadLog, int]], waiters: Iterable[asyncio.Future[None]]) -> None:
+    def _show(self, heads: Iterable[tuple[ThreadLog, int, int]], waiters: Iterable[asyncio.Future[None]]) -> None:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
         keep = self._settings.segment_bytes
-        for log, head in heads:
+        for log, head, segmented in heads:
             if log.deleted:
                 continue
-            log.commit(head)
+            log.commit(head, segmented)
             for cursor in list(log.cursors):
                 cursor.notify()
             if log.size > keep:

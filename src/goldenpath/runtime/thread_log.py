@@ -51,15 +51,14 @@ class Batch(NamedTuple):
 
 
 class _Slice:
-    """The part of one run that is in memory. The first `segmented` events are in the store's segments too."""
+    """The part of one run that is in memory."""
 
-    __slots__ = ("events", "first_seq", "run_id", "segmented", "size", "unsegmented_size")
+    __slots__ = ("events", "first_seq", "run_id", "size", "unsegmented_size")
 
     def __init__(self, run_id: RunId, first_seq: int) -> None:
         self.run_id = run_id
         self.first_seq = first_seq
         self.events: list[bytes] = []
-        self.segmented = 0
         self.size = 0
         self.unsegmented_size = 0
 
@@ -95,8 +94,9 @@ class ThreadLog:
 
     __slots__ = (
         "appended_size", "created_at", "cursors", "deleted", "durable", "epoch", "floor", "folded", "head",
-        "history_bytes", "journaled_from", "key", "knows_all_runs", "message_count", "pins", "recent_runs", "runs",
-        "size", "slices", "taken", "taken_size", "touched", "transcript", "updated_at", "visible", "waiters",
+        "history_bytes", "journaled_from", "key", "knows_all_runs", "message_count", "pins", "recent_runs", "recorded",
+        "runs", "segmented", "size", "slices", "taken", "taken_size", "touched", "transcript", "updated_at", "visible",
+        "waiters",
     )  # fmt: skip
 
     def __init__(self, row: ThreadRow, *, durable: bool) -> None:
@@ -105,6 +105,8 @@ class ThreadLog:
         self.created_at = row.created_at
         self.updated_at = row.updated_at
         self.head = self.visible = self.taken = row.head
+        self.segmented = self.recorded = row.head
+        """The last event that was given to a segment; the last one whose segment is durable."""
         self.floor = row.floor
         self.message_count = row.message_count
         self.history_bytes = row.history_bytes
@@ -174,15 +176,13 @@ class ThreadLog:
         """Everything that is in no segment yet, to be stored in segments; the journal need not hold it any more."""
         segments = []
         for piece in reversed(self.slices):
-            count = len(piece.events)
-            if piece.segmented == count:
+            if piece.next_seq - 1 <= self.segmented:
                 break
-            first_seq = piece.first_seq + piece.segmented
-            segments.append(Segment(self.epoch, piece.run_id, first_seq, piece.events[piece.segmented :]))
-            piece.segmented = count
+            first_seq = max(self.segmented + 1, piece.first_seq)
+            segments.append(Segment(self.epoch, piece.run_id, first_seq, piece.events[first_seq - piece.first_seq :]))
             piece.unsegmented_size = 0
         segments.reverse()
-        self.taken = self.head
+        self.segmented = self.taken = self.head
         return segments
 
     @property
@@ -190,9 +190,10 @@ class ThreadLog:
         """Bytes that are in memory and at most in the journal."""
         return self.slices[-1].unsegmented_size if self.slices else 0
 
-    def commit(self, head: int) -> None:
-        """Events up to `head` are durable: show them, and wake who waits for it."""
+    def commit(self, head: int, segmented: int) -> None:
+        """Events up to `head` are durable, and up to `segmented` in segments: show them, and wake who waits for it."""
         self.visible = max(self.visible, head)
+        self.recorded = max(self.recorded, segmented)
         self.appended_size -= self.taken_size
         self.taken_size = 0
         waiters, self.waiters = self.waiters, []
@@ -208,18 +209,15 @@ class ThreadLog:
         if self.size <= keep:
             return
         self.fold(self.visible)
-        while self.size > keep and self.slices:
+        while self.size > keep:
             piece = self.slices[0]
-            durable = min(piece.segmented, self.visible - piece.first_seq + 1)
+            durable = min(self.recorded, piece.next_seq - 1) - piece.first_seq + 1
             freed = count = 0
             while count < durable and self.size - freed > keep:
                 freed += len(piece.events[count])
                 count += 1
-            if count == 0:
-                break
             del piece.events[:count]
             piece.first_seq += count
-            piece.segmented -= count
             piece.size -= freed
             self.size -= freed
             if piece.events or len(self.slices) == 1:
@@ -279,7 +277,8 @@ class ThreadLog:
             pieces.append(piece)
         for piece in reversed(pieces):
             start = max(self.folded + 1 - piece.first_seq, 0)
-            for event in decode_coalesced(piece.events[start : seq - piece.first_seq + 1]):
+            stop = max(seq - piece.first_seq + 1, 0)
+            for event in decode_coalesced(piece.events[start:stop]):
                 self.transcript.apply(event)
         self.folded = seq
 
@@ -303,7 +302,7 @@ class ThreadLog:
             piece.size += size
             self.size += size
             if index < segmented:
-                piece.segmented = len(piece.events)
+                self.segmented = self.recorded = piece.next_seq - 1
             else:
                 piece.unsegmented_size += size
         self.head = self.visible = self.taken = self.slices[-1].next_seq - 1
