@@ -9,9 +9,6 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 PASSWORD = "correct horse battery"
-COUNT = " ".join(str(number) for number in range(300))
-SLOWLY: dict[str, Any] = {"do": "say", "text": COUNT, "size": 8, "delay_ms": 15}
-"""A step of the scripted agent that says COUNT and takes two seconds for it."""
 _numbers = itertools.count(1)
 
 
@@ -107,12 +104,6 @@ class ChatPage:
         expect(self.answers.last).to_have_text(text, timeout=seconds * 1000)
         expect(self.stop).to_be_hidden(timeout=seconds * 1000)
         assert self.answers.last.text_content() == text
-
-    def expect_more(self) -> None:
-        """More of the answer comes than is shown now."""
-        shown = len(self.answers.last.text_content() or "") if self.answers.count() else 0
-        longer = "n => (document.querySelector('#items .prose')?.textContent.length ?? 0) > n"
-        self.page.wait_for_function(longer, arg=shown)
 
     # --- around it ----------------------------------------------------------------------------------------------------
 

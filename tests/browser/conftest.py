@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.browser.chat_page import ChatPage
+from tests.browser.gate import Gate
 from tests.serverprocess import ServerProcess
 
 CHROMIUM = "chromium"
@@ -43,6 +44,34 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+def _server(data_dir: Path, **env: str) -> ServerProcess:
+    return ServerProcess(data_dir, target="gated_app:app", cwd=Path(__file__).parent, **env)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A real server, with the gated agent beside the built-in ones, that the tests of one module share."""
+    running = _server(tmp_path_factory.mktemp("server") / "data").start()
+    yield running
+    code = running.stop()
+    assert code == 0, running.log()
+    assert "Traceback" not in running.log(), running.log()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts a server of a test's own, which it may kill."""
+    servers: list[ServerProcess] = []
+
+    def start(**env: str) -> ServerProcess:
+        servers.append(_server(tmp_path / f"data-{len(servers)}", **env))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
 @pytest.fixture
 def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
     """Makes browsers that share nothing: each one another person's."""
@@ -75,3 +104,17 @@ def chat(open_page: Callable[..., ChatPage]) -> ChatPage:
     page = open_page()
     page.register()
     return page
+
+
+@pytest.fixture
+def gated(chat: ChatPage) -> Iterator[Callable[..., Gate]]:
+    """Asks the gated agent: for `chat`, or `on` another page."""
+    gates: list[Gate] = []
+
+    def ask(text: str | None = None, on: ChatPage | None = None) -> Gate:
+        gates.append(Gate(on or chat) if text is None else Gate(on or chat, text))
+        return gates[-1].start()
+
+    yield ask
+    for gate in gates:
+        gate.close()

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.chat_page import ChatPage
+from tests.browser.gate import Gate
 
 WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 360, "height": 640}
@@ -77,7 +78,8 @@ CONTRASTS = """() => {
 
 FOCUS = """() => {
   const element = document.activeElement;
-  const outlined = [element, element.closest(".box") ?? element].some((e) => getComputedStyle(e).outlineStyle !== "none");
+  const marked = [element, element.closest(".box") ?? element];
+  const outlined = marked.some((e) => getComputedStyle(e).outlineStyle !== "none");
   return [element.getAttribute("aria-label") ?? element.innerText, outlined || element === document.body];
 }"""
 FROM_THE_TOP = "() => { document.body.tabIndex = -1; document.body.focus(); }"
@@ -112,7 +114,7 @@ def check_width(page: ChatPage) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_every_view_can_be_read_and_has_names(
-    open_page: Callable[..., ChatPage], scheme: str, viewport: dict[str, int]
+    open_page: Callable[..., ChatPage], gated: Callable[..., Gate], scheme: str, viewport: dict[str, int]
 ) -> None:
     page = open_page(viewport=viewport, color_scheme=scheme)
     page.open()
@@ -121,7 +123,7 @@ def test_every_view_can_be_read_and_has_names(
     check_contrast(page)
     check_names(page)
     page.register()
-    expect(page.page.locator(".card")).to_have_count(2)
+    expect(page.page.locator(".card")).to_have_count(3)
     check_contrast(page)
     check_names(page)
     page.script(*EVERYTHING, then=[{"do": "error", "message": "it broke", "code": "timeout"}])
@@ -134,9 +136,10 @@ def test_every_view_can_be_read_and_has_names(
     check_width(page)
     page.page.get_by_role("button", name="Answer", exact=True).click()
     expect(page.errors).to_be_visible()
-    page.script({"do": "sleep", "ms": 3000})
+    gate = gated(on=page)
     page.say("queued")
     expect(page.waiting).to_contain_text("Queued")
+    gate.show(10)
     check_contrast(page)
     check_names(page)
     check_width(page)
@@ -195,14 +198,15 @@ def test_an_answer_is_read_aloud_once_and_whole(chat: ChatPage) -> None:
     expect(chat.page.get_by_role("log")).to_have_attribute("aria-live", "off")
 
 
-def test_nothing_moves_for_those_who_do_not_want_it(open_page: Callable[..., ChatPage]) -> None:
-    moving = "() => document.getAnimations().filter((animation) => animation.playState === 'running').length"
-    for reduced, expected in (("no-preference", True), ("reduce", False)):
-        page = open_page(reduced_motion=reduced)
-        page.register()
-        page.script({"do": "sleep", "ms": 1500})
-        expect(page.page.get_by_text("Working…")).to_be_visible()
-        assert (page.page.evaluate(moving) > 0) is expected
+@pytest.mark.parametrize(("wish", "moves"), [("no-preference", True), ("reduce", False)])
+def test_nothing_moves_for_those_who_do_not_want_it(
+    open_page: Callable[..., ChatPage], gated: Callable[..., Gate], wish: str, moves: bool
+) -> None:
+    page = open_page(reduced_motion=wish)
+    page.register()
+    gated(on=page).show(5)
+    running = "() => document.getAnimations().some((animation) => animation.playState === 'running')"
+    assert page.page.evaluate(running) is moves
 
 
 def test_the_page_keeps_its_own_security_policy(chat: ChatPage) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import httpx
 from playwright.sync_api import expect
 
-from tests.browser.chat_page import COUNT, SLOWLY, ChatPage
+from tests.browser.chat_page import ChatPage
+from tests.browser.gate import Gate
+from tests.browser.gated_app import COUNT
 from tests.serverprocess import ServerProcess
 
 
@@ -21,6 +23,7 @@ class TestTalking:
         assert chat.complaints == []
 
     def test_enter_sends_and_shift_enter_starts_a_new_line(self, chat: ChatPage) -> None:
+        chat.page.get_by_label("Agent", exact=True).select_option("echo")
         chat.text.fill("one")
         chat.text.press("Shift+Enter")
         chat.page.keyboard.type("two")
@@ -42,59 +45,66 @@ class TestTalking:
         expect(chat.page.get_by_text("This message is too long by")).to_be_visible()
         expect(chat.link).to_have_attribute("data-state", "connected")
 
-    def test_an_answer_grows_while_it_is_written(self, chat: ChatPage) -> None:
-        chat.script(SLOWLY)
-        expect(chat.answers).to_contain_text("1 2 3")
-        assert chat.answers.last.text_content() != COUNT
+    def test_an_answer_grows_while_it_is_written(self, chat: ChatPage, gated: Callable[..., Gate]) -> None:
+        gate = gated()
+        gate.show(1)
+        gate.show(40)
+        expect(chat.stop).to_be_visible()
+        gate.free()
         chat.expect_answer(COUNT)
 
-    def test_a_message_sent_meanwhile_waits_for_its_turn(self, chat: ChatPage) -> None:
-        chat.script(SLOWLY)
-        expect(chat.answers).to_contain_text("1 2 3")
+    def test_a_message_sent_meanwhile_waits_for_its_turn(self, chat: ChatPage, gated: Callable[..., Gate]) -> None:
+        gate = gated()
+        gate.show(3)
         chat.say("and then?")
         expect(chat.waiting).to_contain_text("Queued")
+        gate.free()
         chat.expect_answer("and then?")
         expect(chat.waiting).to_have_count(0)
         expect(chat.answers).to_have_text([COUNT, "and then?"])
 
-    def test_a_message_that_waits_can_be_withdrawn(self, chat: ChatPage) -> None:
-        chat.script(SLOWLY)
+    def test_a_message_that_waits_can_be_withdrawn(self, chat: ChatPage, gated: Callable[..., Gate]) -> None:
+        gate = gated()
         chat.say("on second thought")
         chat.page.get_by_role("button", name="Withdraw").click()
+        expect(chat.waiting).to_contain_text("Withdrawn")
+        gate.free()
         expect(chat.page.get_by_text("Stopped.", exact=True)).to_be_visible()
         expect(chat.answers).to_have_text([COUNT])
 
-    def test_stop_ends_the_answer_and_keeps_what_there_is(self, chat: ChatPage) -> None:
-        chat.script(SLOWLY)
-        expect(chat.answers).to_contain_text("1 2 3")
+    def test_stop_ends_the_answer_and_keeps_what_there_is(self, chat: ChatPage, gated: Callable[..., Gate]) -> None:
+        said = gated().show(20).strip()
         chat.stop.click()
         expect(chat.page.get_by_text("Stopped.", exact=True)).to_be_visible()
         expect(chat.stop).to_be_hidden()
-        partial = chat.answers.last.text_content() or ""
-        assert COUNT.startswith(partial)
-        assert partial != COUNT
+        expect(chat.answers).to_have_text([said])
         chat.page.reload()
-        expect(chat.answers).to_have_text([partial])
+        expect(chat.answers).to_have_text([said])
         expect(chat.page.get_by_text("Stopped.", exact=True)).to_be_visible()
         chat.say("go on")
         chat.expect_answer("go on")
 
 
 class TestComingBack:
-    def test_a_reload_in_the_middle_of_an_answer_loses_and_doubles_nothing(self, chat: ChatPage) -> None:
-        chat.script(SLOWLY)
-        for _ in range(3):
-            chat.expect_more()
+    def test_a_reload_in_the_middle_of_an_answer_loses_and_doubles_nothing(
+        self, chat: ChatPage, gated: Callable[..., Gate]
+    ) -> None:
+        gate = gated()
+        for pieces in (0, 1, 30, 30):
+            gate.let(pieces)
             chat.page.reload()
             expect(chat.stop).to_be_visible()
+            gate.show(2)
+        gate.free()
         chat.expect_answer(COUNT)
         expect(chat.mine).to_have_count(1)
 
-    def test_an_answer_goes_on_while_nobody_looks(self, chat: ChatPage) -> None:
-        chat.script(SLOWLY)
-        expect(chat.answers).to_contain_text("1 2 3")
+    def test_an_answer_goes_on_while_nobody_looks(self, chat: ChatPage, gated: Callable[..., Gate]) -> None:
+        gate = gated()
+        gate.show(3)
         address = chat.page.url
         chat.page.goto("about:blank")
+        gate.free()
         chat.page.goto(address)
         chat.expect_answer(COUNT)
 
@@ -170,15 +180,20 @@ class TestComingBack:
 
 
 class TestTwoTabs:
-    def test_a_second_tab_shows_the_same_live(self, chat: ChatPage) -> None:
-        chat.script(SLOWLY)
-        expect(chat.answers).to_contain_text("1 2 3")
+    def test_a_second_tab_shows_the_same_live(self, chat: ChatPage, gated: Callable[..., Gate]) -> None:
+        gate = gated()
+        gate.show(3)
         other = chat.tab()
+        said = gate.show(20).strip()
+        expect(other.answers).to_have_text([said])
+        gate.free()
         other.expect_answer(COUNT)
         chat.expect_answer(COUNT)
         other.say("from the other tab")
         chat.expect_answer("from the other tab")
-        assert chat.page.locator("#items").inner_text() == other.page.locator("#items").inner_text()
+        other.expect_answer("from the other tab")
+        expect(chat.mine).to_have_count(2)
+        expect(other.mine).to_have_count(2)
 
     def test_logging_out_in_one_logs_the_other_out(self, chat: ChatPage) -> None:
         chat.say("secret of mine")
@@ -189,11 +204,10 @@ class TestTwoTabs:
         other.expect_login()
         assert "secret" not in other.page.locator("body").inner_text()
 
-    def test_deleting_in_one_closes_it_in_the_other(self, chat: ChatPage) -> None:
-        chat.script(SLOWLY)
-        expect(chat.answers).to_contain_text("1 2 3")
+    def test_deleting_in_one_closes_it_in_the_other(self, chat: ChatPage, gated: Callable[..., Gate]) -> None:
+        said = gated().show(5).strip()
         other = chat.tab()
-        expect(other.answers).to_contain_text("1 2 3")
+        expect(other.answers).to_have_text([said])
         chat.threads.first.hover()
         chat.threads.first.get_by_role("button", name="Delete").click()
         chat.page.get_by_role("button", name="Delete", exact=True).click()
@@ -276,9 +290,12 @@ class TestLogin:
         expect(page.page.get_by_role("alert").first).to_contain_text("an account with this e-mail already")
 
     def test_tokens_are_renewed_in_every_tab_without_a_cut(
-        self, start_server: Callable[..., ServerProcess], open_page: Callable[..., ChatPage]
+        self,
+        own_server: Callable[..., ServerProcess],
+        open_page: Callable[..., ChatPage],
+        gated: Callable[..., Gate],
     ) -> None:
-        chat = open_page(on=start_server(GOLDENPATH_ACCESS_TOKEN_TTL="4"))
+        chat = open_page(on=own_server(GOLDENPATH_ACCESS_TOKEN_TTL="4"))
         chat.register()
         other = ChatPage(chat.context, chat.url).open()
         other.expect_connected()
@@ -288,11 +305,12 @@ class TestLogin:
         )
         for tab in (chat, other):
             tab.page.evaluate(watch)
-        first = chat.token()
-        chat.expect_newer_token(than=first)
-        chat.script({"do": "say", "text": COUNT, "size": 8, "delay_ms": 40})  # longer than a token lives
+        gate = gated(on=chat)
+        gate.show(3)
+        for _ in range(3):  # the third is good for the time after the first has ended
+            chat.expect_newer_token(than=chat.token())
+        gate.free()
         chat.expect_answer(COUNT)
         other.say("still here")
         other.expect_answer("still here")
-        assert chat.token() != first
         assert [tab.page.evaluate("states") for tab in (chat, other)] == [[], []]

@@ -8,7 +8,9 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.chat_page import COUNT, SLOWLY, ChatPage
+from tests.browser.chat_page import ChatPage
+from tests.browser.gate import Gate
+from tests.browser.gated_app import COUNT
 from tests.browser.network import Line, Network, once
 from tests.serverprocess import ServerProcess
 
@@ -28,9 +30,9 @@ def is_text(line: Line) -> bool:
 
 class TestTheServerDies:
     @pytest.fixture
-    def own(self, start_server: Callable[..., ServerProcess]) -> ServerProcess:
+    def own(self, own_server: Callable[..., ServerProcess]) -> ServerProcess:
         """A server that this test may kill."""
-        return start_server()
+        return own_server()
 
     @pytest.fixture
     def page(self, own: ServerProcess, open_page: Callable[..., ChatPage]) -> ChatPage:
@@ -39,21 +41,20 @@ class TestTheServerDies:
         return page
 
     def test_in_the_middle_of_an_answer_what_was_seen_stays_and_it_can_be_tried_again(
-        self, own: ServerProcess, page: ChatPage
+        self, own: ServerProcess, page: ChatPage, gated: Callable[..., Gate]
     ) -> None:
-        page.script(SLOWLY)
-        expect(page.answers).to_contain_text("1 2 3")
+        gate = gated(on=page)
+        said = gate.show(20).strip()
         own.kill()
         page.expect_link("waiting")
         expect(page.link).to_contain_text("Reconnecting")
-        seen = page.answers.last.text_content() or ""
         own.start()
         page.expect_connected()
         expect(page.errors).to_contain_text("The server stopped in the middle of this answer.")
         expect(page.errors).to_contain_text("Try again.")
-        assert COUNT.startswith(page.answers.last.text_content() or "-")
-        assert len(page.answers.last.text_content() or "") >= len(seen)
+        expect(page.answers).to_have_text([said])
         page.page.get_by_role("button", name="Try again").click()
+        gate.start().free()
         page.expect_answer(COUNT)
         expect(page.mine).to_have_count(1)
 
@@ -90,26 +91,30 @@ class TestTheServerDies:
 
 
 class TestTheNetworkBreaks:
-    def test_a_cut_continues_after_the_last_event_seen(self, chat: ChatPage, network: Network) -> None:
-        chat.script(SLOWLY)
+    def test_a_cut_continues_after_the_last_event_seen(
+        self, chat: ChatPage, network: Network, gated: Callable[..., Gate]
+    ) -> None:
+        gate = gated()
         for _ in range(3):
-            chat.expect_more()
+            gate.show(10)
             attaches = len(network.sent("attach"))
             network.cut()
+            gate.let(10)
             chat.expect_link("waiting")
             chat.expect_connected()
-            assert network.sent("attach")[attaches]["after"]["seq"] > 1
+            assert network.sent("attach")[attaches]["after"]["seq"] > 10
+        gate.free()
         chat.expect_answer(COUNT)
 
-    def test_a_lost_event_is_fetched(self, chat: ChatPage, network: Network) -> None:
+    def test_a_lost_event_is_fetched(self, chat: ChatPage, network: Network, gated: Callable[..., Gate]) -> None:
         network.inwards = once(is_text, lambda line: [])
-        chat.script(SLOWLY)
+        gated().free()
         chat.expect_answer(COUNT)
         assert len(network.sent("attach")) == 1
 
-    def test_a_repeated_event_is_shown_once(self, chat: ChatPage, network: Network) -> None:
+    def test_a_repeated_event_is_shown_once(self, chat: ChatPage, network: Network, gated: Callable[..., Gate]) -> None:
         network.inwards = once(is_text, lambda line: [line, line])
-        chat.script(SLOWLY)
+        gated().free()
         chat.expect_answer(COUNT)
 
     def test_a_lost_command_is_sent_again_with_its_run_id(self, chat: ChatPage, network: Network) -> None:
@@ -159,13 +164,18 @@ class TestTheNetworkBreaks:
         expect(chat.mine).to_have_text(["hello", "and more"])
         expect(chat.answers).to_have_text(["hello", "and more"])
 
-    def test_a_gap_in_the_middle_of_an_answer_continues_it(self, chat: ChatPage, network: Network) -> None:
-        chat.script(SLOWLY)
-        expect(chat.answers).to_contain_text("1 2 3")
+    def test_a_gap_in_the_middle_of_an_answer_continues_it(
+        self, chat: ChatPage, network: Network, gated: Callable[..., Gate]
+    ) -> None:
+        gate = gated()
+        gate.show(10)
         other_log = {"epoch": "another", "seq": 3}
         network.outwards = lambda line: [{**line, "after": other_log} if line["op"] == "attach" else line]
         network.cut()
         chat.expect_link("waiting")
+        chat.expect_connected()
+        gate.show(10)
+        gate.free()
         chat.expect_answer(COUNT)
         expect(chat.mine).to_have_count(1)
 

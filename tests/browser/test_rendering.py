@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from playwright.sync_api import expect
 
 from tests.browser.chat_page import ChatPage
+from tests.browser.gate import Gate
 
 PARAGRAPHS = "\n\n".join(f"Paragraph {number} " + "goes on and on. " * 12 for number in range(40))
 
@@ -27,11 +30,13 @@ class TestItems:
         expect(chat.page.locator("[data-kind=reasoning] em")).to_have_text("think")
 
     def test_steps_show_whether_they_are_done(self, chat: ChatPage) -> None:
-        chat.script({"do": "step", "name": "Look around", "steps": [{"do": "sleep", "ms": 400}]})
+        gate = Gate(chat)
         step = chat.page.locator("[data-kind=step]")
         expect(step).to_have_attribute("data-mood", "busy")
+        gate.start()
         expect(step).to_have_attribute("data-mood", "good")
-        expect(step).to_have_text("Look around")
+        expect(step).to_have_text("Wait for the test")
+        gate.close()
 
     def test_the_state_is_there_to_look_at_and_follows_its_changes(self, chat: ChatPage) -> None:
         chat.script({"do": "state", "snapshot": {"city": "Basel"}})
@@ -126,19 +131,27 @@ class TestDrawing:
         chat.page.wait_for_function("() => document.querySelector('#items .prose')?.textContent.length === 40000")
         assert chat.page.evaluate("draws") < 1000
 
-    def test_the_end_stays_in_view_while_the_reader_is_there(self, chat: ChatPage) -> None:
-        chat.script({"do": "say", "text": PARAGRAPHS, "size": 64, "delay_ms": 5})
-        expect(chat.answers.locator("p").nth(30)).to_be_attached()
+    def test_the_end_stays_in_view_while_the_reader_is_there(self, chat: ChatPage, gated: Callable[..., Gate]) -> None:
+        gate = gated(PARAGRAPHS)
+        for _ in range(3):
+            gate.let(200)
+            chat.page.wait_for_function("n => document.querySelectorAll('#items .prose p').length > n", arg=_ * 8)
+            chat.page.wait_for_function("() => scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < 2")
+        gate.free()
         expect(chat.stop).to_be_hidden()
-        assert chat.page.evaluate("scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop") < 2
+        expect(chat.answers.locator("p").last).to_be_in_viewport()
 
-    def test_a_reader_who_scrolled_up_is_left_alone_until_asked(self, chat: ChatPage) -> None:
-        chat.script({"do": "say", "text": PARAGRAPHS, "size": 64, "delay_ms": 10})
-        expect(chat.answers.locator("p").nth(10)).to_be_attached()
+    def test_a_reader_who_scrolled_up_is_left_alone_until_asked(
+        self, chat: ChatPage, gated: Callable[..., Gate]
+    ) -> None:
+        gate = gated(PARAGRAPHS)
+        gate.let(400)
+        expect(chat.answers.locator("p").nth(14)).to_be_attached()
         chat.page.locator("#scroller").hover()
         chat.page.mouse.wheel(0, -600)
         expect(chat.page.get_by_role("button", name="Latest")).to_be_visible()
         before = chat.page.evaluate("scroller.scrollTop")
+        gate.free()
         expect(chat.stop).to_be_hidden()
         assert chat.page.evaluate("scroller.scrollTop") == before
         chat.page.get_by_role("button", name="Latest").click()

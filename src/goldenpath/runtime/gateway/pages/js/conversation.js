@@ -66,7 +66,7 @@ export class Conversation {
     this.phase = "loading";
     this.problem = null;
     this.#on.changed();
-    const accepted = this.waiting.filter((entry) => entry.status === "accepted");
+    const accepted = this.waiting.filter(isAccepted);
     try {
       const history = await this.#api.messages(this.threadId);
       const thread = await this.#api.thread(this.threadId);
@@ -125,9 +125,11 @@ export class Conversation {
     });
   }
 
-  /** Take back a run that waits for its turn. It will be listed as stopped when its turn comes. */
-  withdraw(runId) {
-    return this.#connection.cancel(this.threadId, runId);
+  /** Take back a run that waits for its turn: it is listed as stopped when its turn comes. Rejects with `Problem`. */
+  async withdraw(runId) {
+    await this.#connection.cancel(this.threadId, runId);
+    this.#outbox.mark(runId, "withdrawn");
+    this.#on.changed();
   }
 
   /** The entry of the outbox that says `text` to `agent`. */
@@ -174,7 +176,7 @@ export class Conversation {
   async #reviewRuns() {
     try {
       const thread = await this.#api.thread(this.threadId);
-      if (!this.#closed) this.#takeRuns(thread.runs, this.waiting);
+      if (!this.#closed) this.#takeRuns(thread.runs, this.waiting.filter(isAccepted));
       this.#on.changed();
     } catch {
       // The next event of the run says the same.
@@ -185,9 +187,7 @@ export class Conversation {
     const running = runs.find((run) => run.status === "running");
     if (running !== undefined) this.transcript.running(running.run_id);
     const queued = new Set(runs.filter((run) => run.status === "queued").map((run) => run.run_id));
-    for (const { run_id: runId, status } of accepted) {
-      if (status === "accepted" && !queued.has(runId)) this.#outbox.remove(runId);
-    }
+    for (const { run_id: runId } of accepted) if (!queued.has(runId)) this.#outbox.remove(runId);
   }
 
   async #learnAgent(runs) {
@@ -202,3 +202,7 @@ export class Conversation {
   }
 }
 
+/** Whether the server has an entry's run: then the thread's record says whether it has begun. */
+function isAccepted({ status }) {
+  return status === "accepted" || status === "withdrawn";
+}

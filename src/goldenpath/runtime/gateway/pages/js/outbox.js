@@ -7,9 +7,10 @@
 
 /**
  * @typedef {{run_id: string, thread_id: string, agent: string, text: string | null, input: object | null,
- *   status: "waiting" | "accepted" | "refused", problem: object | null}} Entry
+ *   status: "waiting" | "accepted" | "withdrawn" | "refused", problem: object | null}} Entry
  *   `text` is what the user typed, null where the run answers a question or repeats another; `input` is then what is
- *   sent. `waiting`: no reply yet; `accepted`: the run has its place; `refused`: `problem` says why.
+ *   sent. `waiting`: no reply yet; `accepted`: the run has its place; `withdrawn`: it has, and will be stopped when its
+ *   turn comes; `refused`: `problem` says why.
  */
 
 export class Outbox {

@@ -36,6 +36,7 @@ export class OutboxView {
 
   #status(entry, connected, busy) {
     if (entry.status === "refused") return this.#refusal(entry);
+    if (entry.status === "withdrawn") return h("p", { class: "sent-note" }, "Withdrawn.");
     if (entry.status === "accepted") {
       const withdraw = h("button", { type: "button", class: "link", onclick: () => this.#actions.withdraw(entry.run_id) }, "Withdraw");
       return h("p", { class: "sent-note" }, busy ? "Queued: it is next when this answer is complete. " : "Accepted. ", withdraw);
