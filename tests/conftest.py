@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from serverprocess import ServerProcess
+from tests.serverprocess import ServerProcess
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,7 +17,7 @@ import pytest
 from goldenpath import App
 from goldenpath.runtime.settings import Settings
 from goldenpath.wire.errors import CLOSE_CODES, ERRORS
-from serverprocess import ServerProcess
+from tests.serverprocess import ServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])

@@ -81,8 +81,8 @@ class Dispatcher:
         self._executions: dict[tuple[str, RunId], Execution] = {}
         self._draining = False
         self.recovered = asyncio.Event()
-        """Set once the runs that an earlier process left have their ends: until then no log is shown or changed, because
-        what is in it is not known yet. Calls wait for it."""
+        """Set once the runs that an earlier process left have their ends. Until then what is in a log is not known
+        yet, and every call waits."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
