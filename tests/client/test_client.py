@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -380,6 +383,46 @@ async def test_a_frame_that_cannot_be_read_ends_everything_with_a_clear_error(me
         with pytest.raises((ProtocolViolation, ConnectionLost)):
             await anext(stream)
         assert server.connections == 1
+
+
+async def test_a_server_of_another_version_is_left_with_a_clear_error() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send({"type": "welcome", "protocol": 2, "connection_id": "c", "user_id": "u"})
+        await peer.until_closed()
+
+    async with connected(script) as (client, server):
+        with pytest.raises(ProtocolViolation, match="version 2"):
+            await client.ping()
+        assert server.connections == 1
+
+
+async def test_closing_while_the_server_hesitates_to_upgrade_leaves_no_connection() -> None:
+    loop = asyncio.get_running_loop()
+    arrived, gone = asyncio.Event(), asyncio.Event()
+
+    async def hesitate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        arrived.set()
+        await closing.wait()
+        key = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))[19:]
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        writer.write(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        gone.set()
+
+    closing = asyncio.Event()
+    async with asyncio.timeout(20), await asyncio.start_server(hesitate, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with Client(url, token="t", link=QUICK) as client:
+            ping = loop.create_task(client.ping())
+            await arrived.wait()
+        with pytest.raises(ClientClosed):
+            await ping
+        closing.set()
+        await gone.wait()
 
 
 # --- connections that end -----------------------------------------------------------------------------------------

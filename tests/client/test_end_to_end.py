@@ -187,7 +187,9 @@ async def test_a_connection_outlives_many_short_tokens(start_server: StartServer
 async def test_an_expired_token_is_renewed_when_the_socket_was_closed_for_it(start_server: StartServer) -> None:
     server = start_server(GOLDENPATH_ACCESS_TOKEN_TTL="1")
     tokens = await asyncio.to_thread(server.tokens, "late@example.org")
+    others = await asyncio.to_thread(server.tokens, "idle@example.org")
     async with (
+        Client(server.url, token=others["access_token"], refresh_token=others["refresh_token"], link=QUICK) as idle,
         asyncio.timeout(60),
         Client(server.url, token=tokens["access_token"], link=QUICK) as without,
         Client(server.url, token=tokens["access_token"], refresh_token=tokens["refresh_token"], link=QUICK) as client,
@@ -203,6 +205,8 @@ async def test_an_expired_token_is_renewed_when_the_socket_was_closed_for_it(sta
         assert watching.cursor is not None
         async with await client.attach("t", after=watching.cursor) as rest:
             assert (await anext(rest)).seq == watching.cursor.seq + 1
+        assert (await idle.api.me()).email == "idle@example.org"
+        assert idle.statistics().renewals == 1
 
 
 async def test_logging_out_ends_what_the_client_does(server: ServerProcess) -> None:

@@ -126,6 +126,7 @@ class Client:
     async def attach(self, thread_id: str, *, after: Cursor | None = None) -> Attachment:
         """Read every event of a thread after the cursor; without one, from now on; with seq 0, from the start.
 
+        Close it when it is not needed any more (`async with`): what is not read holds a buffer full of events.
         Raises `RequestError`: `not_found`, `bad_request` for a cursor out of form.
         """
         if after is not None:

@@ -34,6 +34,7 @@ class ServerFrame(msgspec.Struct, gc=False):
     reason: str = ""
     user_id: str = ""
     connection_id: str = ""
+    protocol: int = 0
     heartbeat: float = 25.0
     limits: Limits | None = None
 

@@ -18,6 +18,8 @@ from goldenpath.client.tokens import TokenKeeper
 from goldenpath.clock import Clock
 from goldenpath.wire.errors import NORMAL, UNAUTHORIZED, RequestError
 
+PROTOCOL: Final = 1
+"""The version of the protocol that is spoken here."""
 PROTOCOL_ERROR: Final = 1002
 
 
@@ -128,9 +130,8 @@ class Link:
     async def _stay_connected(self) -> None:
         try:
             error = await self._until_hopeless()
-        except Exception as unexpected:
-            self._user.hopeless(unexpected)
-            raise
+        except Exception as unexpected:  # noqa: BLE001 - raised where the program waits
+            error = unexpected
         self._user.hopeless(error)
 
     async def _until_hopeless(self) -> Exception:
@@ -169,6 +170,8 @@ class Link:
         self._was_used = False
         try:
             socket, welcome = await self._connect()
+        except ProtocolViolation as error:
+            return _Outcome("stop", error)
         except RequestError as error:
             self._counts.failed_attempts += 1
             return _Outcome(after_refusal(error), error, error.retry_after)
@@ -211,7 +214,11 @@ class Link:
         if not self._welcome.done():
             end = socket.ended.result()
             raise ConnectionLost(end.reason or "the connection ended before it began", code=end.code)
-        return socket, self._welcome.result()
+        welcome = self._welcome.result()
+        if welcome.protocol != PROTOCOL:
+            socket.close(NORMAL)
+            raise ProtocolViolation(f"the server speaks version {welcome.protocol}, this client {PROTOCOL}")
+        return socket, welcome
 
     async def _watch(self, socket: Socket, heartbeat: float) -> None:
         """Drop a connection on which nothing comes for two heartbeats, although the peer was asked for a sign."""

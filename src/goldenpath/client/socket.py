@@ -52,6 +52,7 @@ class Socket(WSListener):
     def __init__(self, on_message: Callable[[Socket, bytes], None]) -> None:
         self.heard = False
         self.was_connected = False
+        self._is_abandoned = False
         self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._on_message = on_message
         self._transport: WSTransport | None = None
@@ -97,9 +98,17 @@ class Socket(WSListener):
             self._end = End(ABNORMAL, reason)
             self._transport.disconnect(graceful=False)
 
+    def abandon(self) -> None:
+        """Nobody waits for this connection any more: drop it as soon as it is there."""
+        self._is_abandoned = True
+        self.abort("abandoned")
+
     # --- picows calls these -------------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        if self._is_abandoned:
+            transport.disconnect(graceful=False)
+            return
         self.was_connected = True
         self._transport = transport
         # picows reads all that the system holds at once, and its buffer grows to that: so that bounds both, and what is
@@ -159,6 +168,9 @@ async def open_socket(url: str, token: str, on_message: Callable[[Socket, bytes]
             max_frame_size=MAX_MESSAGE,
             max_redirects=0,
         )
+    except asyncio.CancelledError:
+        socket.abandon()  # picows goes on with the upgrade
+        raise
     except WSHandshakeError as error:
         if error.response is None:
             raise ConnectionError(str(error)) from error
