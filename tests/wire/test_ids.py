@@ -40,6 +40,6 @@ def test_new_ids_are_names_and_differ() -> None:
 
 
 def test_new_epochs_are_epochs_and_differ() -> None:
-    made = {new_epoch() for _ in range(1000)}
+    made = {new_epoch(0.0) for _ in range(1000)}
     assert len(made) == 1000
     assert all(is_epoch(epoch) and re.fullmatch(EPOCH_PATTERN, epoch) for epoch in made)

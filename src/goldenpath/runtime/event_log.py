@@ -171,7 +171,7 @@ class EventLog:
             log = self._logs.get(key)
         if log is None:
             now = self._clock.time()
-            log = ThreadLog(ThreadRow(key, new_epoch(), now, now), durable=False)
+            log = ThreadLog(ThreadRow(key, new_epoch(now), now, now), durable=False)
             log.transcript = Transcript()
             self._logs[key] = log
         self.pin(log)

@@ -118,7 +118,7 @@ class Execution:
             self._queue_timer.cancel()
         if self.row.status == "queued":
             self.row.status = after(self.row.status, "begin")
-        self._task = asyncio.create_task(self._work(), name=f"run {self.run_id}")
+        self._task = asyncio.create_task(self._work())
 
     async def _work(self) -> None:
         try:

@@ -9,6 +9,8 @@ messages are put together here; it wants a TCP socket.
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,13 +43,24 @@ CLOSE_TIMEOUT: Final = 5.0
 READ_BUFFER: Final = 2048
 EARLY_BYTES: Final = 64 * 1024
 """How much a client may send before its upgrade was answered."""
+MAX_HEAD: Final = 64 * 1024
+"""How many bytes a request's line and headers may have."""
 PROTOCOL_ERROR: Final = 1002
 
 _STATUS_LINES: Final = {400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found"}
 
 
 class _Quiet(logging.LoggerAdapter[logging.Logger]):
-    """picows makes a child logger for every connection of a `Logger`; an adapter it takes as it is."""
+    """picows makes a child logger for every connection of a `Logger`; an adapter it takes as it is.
+
+    What a client does wrong is no fault of the server: no client shall fill its log.
+    """
+
+    _THEIRS = ("WS parser error", "Protocol writing")
+
+    def log(self, level: int, msg: object, *args: Any, **options: Any) -> None:
+        theirs = isinstance(msg, str) and msg.startswith(self._THEIRS)
+        super().log(logging.DEBUG if theirs else level, msg, *args, **options)
 
 
 class PicowsSocket(WSListener):
@@ -57,8 +70,8 @@ class PicowsSocket(WSListener):
         self._max = max_message_bytes
         self._transport: WSTransport
         self._underlying: asyncio.Transport
-        self._parts: list[bytes] | None = None
-        self._parts_size = 0
+        self._parts: bytearray | None = None
+        """The message so far, while one comes in fragments."""
         self._parts_binary = False
         self._closing = False
         self._closed = False
@@ -123,8 +136,7 @@ class PicowsSocket(WSListener):
             elif frame.fin:
                 self.connection.on_message(frame.get_payload_as_bytes(), binary=kind == WSMsgType.BINARY)
             else:
-                self._parts = [frame.get_payload_as_bytes()]
-                self._parts_size = frame.payload_size
+                self._parts = bytearray(frame.get_payload_as_bytes())
                 self._parts_binary = kind == WSMsgType.BINARY
         elif kind == WSMsgType.CONTINUATION:
             self._continue(frame)
@@ -137,21 +149,24 @@ class PicowsSocket(WSListener):
             if not self._closing:
                 self._closing = True
                 self._transport.send_close(frame.get_close_code(), frame.get_close_message())
+                # The peer may never read what is still to be sent.
+                self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
             self._transport.disconnect()
 
     def _continue(self, frame: WSFrame) -> None:
         if self._parts is None:
             self._fail("a continuation of nothing")
             return
-        self._parts_size += frame.payload_size
-        if self._parts_size > self._max:
+        if len(self._parts) + frame.payload_size > self._max:
             self._parts = None
             self.connection.end(TOO_BIG, "the message is too big")
             return
-        self._parts.append(frame.get_payload_as_bytes())
+        self._parts += frame.get_payload_as_bytes()
         if frame.fin:
-            message, self._parts = b"".join(self._parts), None
+            message, self._parts = bytes(self._parts), None
             self.connection.on_message(message, binary=self._parts_binary)
+        else:
+            self.connection.on_heard()
 
     def _fail(self, reason: str) -> None:
         self.connection.end(PROTOCOL_ERROR, reason)
@@ -172,7 +187,11 @@ class PicowsSocket(WSListener):
 
 
 class GatewayProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol that hands `/v1/ws` to picows. Use `protocol_class` to bind it to a gateway."""
+    """uvicorn's HTTP protocol that hands `/v1/ws` to picows. Use `protocol_class` to bind it to a gateway.
+
+    It bounds what uvicorn leaves open: how long a request's head may be, and how long it may take to come. A client
+    that is silent for two heartbeats in the middle of one is dropped, as a silent WebSocket is.
+    """
 
     gateway: Gateway
     _quiet: _Quiet
@@ -180,6 +199,42 @@ class GatewayProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._early: bytearray | None = None
+        self._head_size = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        """Runs while a head is awaited."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_over()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._head_size += len(name) + len(value)
+
+    def on_headers_complete(self) -> None:
+        self._head_is_over()
+        if self._head_size + len(self.url) > MAX_HEAD:
+            raise ValueError("the head is too long")  # which the parser turns into an error of its own
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._head_size = 0
+        if self._head_timer is None:
+            patience = 2 * self.gateway.settings.heartbeat
+            self._head_timer = self.loop.call_later(patience, self.transport.abort)
+
+    def _head_is_over(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def data_received(self, data: bytes) -> None:
         if self._early is not None:
@@ -189,17 +244,28 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.transport.abort()
             return
         self._unset_keepalive_if_required()
+        head = self._head_timer
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
-                self._early = bytearray(data[upgrade.args[0] :])
-                self.connections.discard(self)
-                self.gateway.spawn(self._upgrade())
-            else:
-                self._unsupported_upgrade_warning()
+                self._begin_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._answer(RequestError("bad_request", "this is not HTTP"))
+            self._answer(RequestError("bad_request", "this is not HTTP, or its head is too long"))
+        else:
+            if head is not None and head is self._head_timer:  # all of it was a part of one head
+                self._head_size += len(data)
+                if self._head_size > MAX_HEAD:
+                    self._answer(RequestError("bad_request", "the request's head is too long"))
+
+    def _begin_upgrade(self, early: bytes) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            # An earlier request on this connection is being answered, and would go on into the WebSocket.
+            self.transport.abort()
+            return
+        self._early = bytearray(early)
+        self.connections.discard(self)
+        self.gateway.spawn(self._upgrade())
 
     async def _upgrade(self) -> None:
         """Check everything, then hand over."""
@@ -223,10 +289,17 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _check_upgrade(self) -> None:
         headers = dict(self.headers)
-        if self.scope["method"] != "GET" or not headers.get(b"sec-websocket-key"):
+        has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+        if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1" or has_body:
             raise RequestError("bad_request", "this is not a WebSocket upgrade")
         if headers.get(b"sec-websocket-version") != b"13":
             raise RequestError("bad_request", "only version 13 of the WebSocket protocol is spoken here")
+        try:
+            key = base64.b64decode(headers.get(b"sec-websocket-key", b""), validate=True)
+        except binascii.Error:
+            key = b""
+        if len(key) != 16:
+            raise RequestError("bad_request", "Sec-WebSocket-Key is not 16 bytes in base 64")
 
     def _hand_over(self, handshake: Handshake, principal: Principal, address: str | None) -> None:
         gateway = self.gateway

@@ -79,6 +79,7 @@ export class Chat {
     this.#closed = true;
     this.#page.delegate = null;
     this.#channel.close();
+    this.#conversation?.close();
     this.#connection.close();
     this.#conversation = null;
     this.#page.show(false);
@@ -100,7 +101,7 @@ export class Chat {
   awake(online) {
     if (online) this.#connection.online();
     else this.#connection.check(VISIBLE_CHECK_MS);
-    this.#threads.refresh();
+    if (navigator.onLine) this.#threads.refresh();
   }
 
   /** Open what the address names. */
@@ -121,7 +122,10 @@ export class Chat {
       return false;
     }
     const conversation = this.#conversation;
-    if (conversation.phase !== "ready") return false;
+    if (conversation.phase !== "ready") {
+      this.#page.composer.note("The conversation is not loaded yet. Send it again in a moment.");
+      return false;
+    }
     this.#begun(text);
     this.#dispatch(conversation.say(text, agent));
     this.#page.transcript.follow();
@@ -216,7 +220,7 @@ export class Chat {
     page.outbox.render(waiting, { connected: this.#connection.state.kind === "connected", busy: activeRun !== null });
     page.transcript.working(activeRun === null ? null : workingText(transcript, stopping));
     page.composer.running(activeRun === null ? "no" : stopping ? "stopping" : "yes");
-    page.state(transcript.state);
+    page.state(transcript.state, `${conversation.threadId} ${transcript.stateVersion}`);
     this.#learnTitle(conversation);
     page.title(this.#titles.of(conversation.threadId), this.#isNew ? "New conversation" : "Conversation");
   }

@@ -129,20 +129,21 @@ export const HANDLERS = {
     close(fold, `subagent ${subagentRunId}`);
   },
   STATE_SNAPSHOT(fold, { snapshot }) {
-    fold.transcript.state = snapshot;
+    fold.setState(structuredClone(snapshot));
   },
   STATE_DELTA(fold, { delta }) {
     const patched = patch(fold.transcript.state ?? {}, delta);
-    if (patched !== undefined) fold.transcript.state = patched;
+    if (patched !== undefined) fold.setState(patched);
   },
   MESSAGES_SNAPSHOT(fold, { messages }) {
     fold.snapshot(messages);
   },
   ACTIVITY_SNAPSHOT(fold, { messageId, activityType, content, replace }) {
     const known = fold.get(messageKey(messageId));
-    if (known === undefined) return void fold.add(activityItem(messageId, activityType, content));
+    const own = structuredClone(content); // patches change it in place
+    if (known === undefined) return void fold.add(activityItem(messageId, activityType, own));
     if (known.kind !== "activity" || replace === false) return;
-    Object.assign(known, { type: activityType, content });
+    Object.assign(known, { type: activityType, content: own });
     fold.touch(known);
   },
   ACTIVITY_DELTA(fold, { messageId, activityType, patch: operations }) {

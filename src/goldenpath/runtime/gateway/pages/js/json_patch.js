@@ -3,28 +3,35 @@
  */
 
 /**
- * The document after all operations of `patch`; `document` itself is not changed. Throws `TypeError` where an operation
- * does not fit: then none of them counts.
+ * Apply all operations of `patch` to `document`, in place, and return the document: another value where the patch
+ * replaced it as a whole. Throws `TypeError` where an operation does not fit; the document is then as it was before.
  */
 export function applyPatch(document, patch) {
-  const holder = { root: structuredClone(document) };
-  for (const operation of patch) apply(holder, operation);
+  const holder = { root: document };
+  const undo = [];
+  try {
+    for (const operation of patch) apply(holder, operation, undo);
+  } catch (error) {
+    while (undo.length > 0) undo.pop()();
+    throw error;
+  }
   return holder.root;
 }
 
-function apply(holder, { op, path, from, value }) {
+function apply(holder, { op, path, from, value }, undo) {
   switch (op) {
     case "add":
-      return add(holder, path, structuredClone(value));
+      return add(holder, path, structuredClone(value), undo);
     case "remove":
-      return void remove(holder, path);
+      return void remove(holder, path, undo);
     case "replace":
-      remove(holder, path);
-      return add(holder, path, structuredClone(value));
+      remove(holder, path, undo);
+      return add(holder, path, structuredClone(value), undo);
     case "move":
-      return add(holder, path, remove(holder, from));
+      if (path.startsWith(`${from}/`)) throw new TypeError(`${from} cannot move into itself`);
+      return add(holder, path, remove(holder, from, undo), undo);
     case "copy":
-      return add(holder, path, structuredClone(find(holder, from)));
+      return add(holder, path, structuredClone(find(holder, from)), undo);
     case "test":
       if (!equal(find(holder, path), value)) throw new TypeError(`test failed at ${path}`);
       return undefined;
@@ -58,19 +65,30 @@ function find(holder, pointer) {
   return get(parent, key);
 }
 
-function add(holder, pointer, value) {
+function add(holder, pointer, value, undo) {
   const { parent, key } = locate(holder, pointer);
-  if (!Array.isArray(parent)) return put(parent, key, value);
-  if (key === "-") return void parent.push(value);
-  if (!isIndex(key, parent.length)) throw new TypeError(`no index ${key}`);
-  return void parent.splice(Number(key), 0, value);
+  if (!Array.isArray(parent)) {
+    const before = Object.getOwnPropertyDescriptor(parent, key);
+    undo.push(() => (before === undefined ? delete parent[key] : Object.defineProperty(parent, key, before)));
+    put(parent, key, value);
+    return;
+  }
+  const index = key === "-" ? parent.length : Number(key);
+  if (key !== "-" && !isIndex(key, parent.length)) throw new TypeError(`no index ${key}`);
+  parent.splice(index, 0, value);
+  undo.push(() => parent.splice(index, 1));
 }
 
-function remove(holder, pointer) {
+function remove(holder, pointer, undo) {
   const { parent, key } = locate(holder, pointer);
   const value = get(parent, key);
-  if (Array.isArray(parent)) parent.splice(Number(key), 1);
-  else delete parent[key];
+  if (Array.isArray(parent)) {
+    parent.splice(Number(key), 1);
+    undo.push(() => parent.splice(Number(key), 0, value));
+  } else {
+    delete parent[key];
+    undo.push(() => put(parent, key, value));
+  }
   return value;
 }
 

@@ -16,7 +16,7 @@ const NOTICE_MS = 7_000;
 export class Page {
   /** @type {import("./chat.js").Chat | null} */
   delegate = null;
-  #state = { button: byId("state-button"), panel: byId("state-panel"), text: byId("state-text") };
+  #state = { button: byId("state-button"), panel: byId("state-panel"), text: byId("state-text"), value: undefined, version: "" };
 
   constructor() {
     const to = (name) => (...facts) => this.delegate?.[name](...facts);
@@ -27,6 +27,10 @@ export class Page {
     this.threads = new ThreadsView({ remove: to("removeThread"), more: to("moreThreads"), seen: to("threadSeen") });
     this.welcome = new WelcomeView(to("chooseAgentCard"));
     this.sidebar = new SidebarView();
+    byId("new").addEventListener("click", () => {
+      this.sidebar.close();
+      this.composer.focus();
+    });
     byId("skip").addEventListener("click", () => this.composer.focus());
     this.#state.button.addEventListener("click", () => this.#toggleState());
   }
@@ -36,7 +40,11 @@ export class Page {
     byId("chat").hidden = !shown;
     if (shown) return;
     for (const id of ["items", "outbox", "thread-groups", "announcer"]) byId(id).replaceChildren();
-    this.state(undefined);
+    this.transcript.clear();
+    this.state(undefined, "");
+    this.title(null, "");
+    this.account("");
+    this.loadError(null);
     this.sidebar.close();
   }
 
@@ -59,7 +67,7 @@ export class Page {
   loadError(advice, retry) {
     const box = byId("load-error");
     box.hidden = advice === null;
-    if (advice === null) return;
+    if (advice === null) return box.replaceChildren();
     const again = h("button", { type: "button", class: "secondary", onclick: retry }, icon("again"), "Try again");
     box.replaceChildren(
       h("p", {}, icon("alert"), h("span", {}, h("strong", {}, "The conversation could not be loaded. "), `${advice.what} ${advice.next}`)),
@@ -67,19 +75,25 @@ export class Page {
     );
   }
 
-  /** The agent's shared state; undefined: there is none. */
-  state(value) {
+  /** The agent's shared state; undefined: there is none. It is drawn again only when `version` is another one. */
+  state(value, version) {
+    if (version === this.#state.version) return;
+    Object.assign(this.#state, { value, version });
     this.#state.button.hidden = value === undefined;
     if (value === undefined && !this.#state.panel.hidden) this.#toggleState();
-    if (!this.#state.panel.hidden) setText(this.#state.text, JSON.stringify(value, null, 2) ?? "");
-    this.#state.value = value;
+    this.#drawState();
+  }
+
+  #drawState() {
+    const { panel, text, value } = this.#state;
+    setText(text, panel.hidden ? "" : (JSON.stringify(value, null, 2) ?? ""));
   }
 
   #toggleState() {
     const shown = this.#state.panel.hidden;
     this.#state.panel.hidden = !shown;
     this.#state.button.setAttribute("aria-expanded", String(shown));
-    if (shown) setText(this.#state.text, JSON.stringify(this.#state.value, null, 2) ?? "");
+    this.#drawState();
   }
 
   /** Tell something that needs no answer. */

@@ -68,9 +68,7 @@ export class ThreadList {
     const fresh = new Set(threads.map((thread) => thread.thread_id));
     const first = cursor === null;
     if (first) {
-      // Whatever is as new as this page and not in it is gone.
-      const oldest = next === null ? "" : threads.at(-1).updated_at;
-      const older = this.threads.filter((thread) => !fresh.has(thread.thread_id) && Date.parse(thread.updated_at) < Date.parse(oldest));
+      const older = this.#olderThan(threads, next, fresh);
       if (older.length === 0) this.#cursor = next;
       this.threads = [...threads, ...older];
       this.#complete = true;
@@ -78,5 +76,15 @@ export class ThreadList {
       this.threads = [...this.threads.filter((thread) => !fresh.has(thread.thread_id)), ...threads];
       this.#cursor = next;
     }
+  }
+
+  /**
+   * What stays of the older pages when the newest was read again: what is as new as that page and not in it is gone. If
+   * nothing of the page was known before, there may be more between, and the older pages have to be read again.
+   */
+  #olderThan(threads, next, fresh) {
+    if (next === null || !this.threads.some((thread) => fresh.has(thread.thread_id))) return [];
+    const oldest = Date.parse(threads.at(-1).updated_at);
+    return this.threads.filter((thread) => !fresh.has(thread.thread_id) && Date.parse(thread.updated_at) <= oldest);
   }
 }

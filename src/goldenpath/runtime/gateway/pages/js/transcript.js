@@ -16,6 +16,8 @@ export class Transcript {
   activeRun = null;
   /** The agent's shared state; undefined while none is known. */
   state = undefined;
+  /** Grows with every change of the state, which is changed in place. */
+  stateVersion = 0;
   #byKey = new Map();
   #ended = new Set();
   #resumes = new Map();
@@ -86,6 +88,10 @@ export class Transcript {
     next: (prefix) => `${prefix} ${++this.#serial}`,
     touch: (item) => this.#changed.add(item),
     snapshot: (messages) => this.#snapshot(messages),
+    setState: (state) => {
+      this.state = state;
+      this.stateVersion += 1;
+    },
     resumed: (runId, resume) => this.#resumes.set(runId, resume),
   };
 

@@ -77,6 +77,13 @@ export class TranscriptView {
     this.#earlier.hidden = this.#first === 0;
   }
 
+  /** Forget the conversation: it was somebody else's. */
+  clear() {
+    this.#transcript = null;
+    this.#views.clear();
+    this.#open.clear();
+  }
+
   /** Say that work is going on, or not (null). */
   working(text) {
     this.#working.hidden = text === null;
