@@ -243,8 +243,8 @@ def wait_for_status(user: httpx.Client, thread_id: str, run_id: str, status: str
 
 def test_a_client_that_leaves_does_not_stop_the_run(connect: Connect, user: httpx.Client) -> None:
     client = connect()
-    # The pause keeps the run going while the client leaves: where Node has received the end of a response already, an
-    # abort makes its fetch, and with it the client, wait for ever.
+    # The pause keeps the run going while the client leaves. When an abort meets a response whose end has arrived
+    # already, both clients wait for ever, whatever the server.
     goes_on = program({"do": "deltas", "count": 5}, {"do": "sleep", "ms": 2000}, {"do": "deltas", "count": 20})
     at = {"type": "TEXT_MESSAGE_CONTENT", "count": 2, "do": "abort"}
     left = client.run(goes_on, at=at, runId="run-1")
