@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from tests.browser.chat_page import ChatPage
 from tests.browser.gate import Gate
+from tests.browser.network import Network
 
 WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 360, "height": 640}
@@ -108,7 +109,8 @@ def check_names(page: ChatPage) -> None:
 def check_width(page: ChatPage) -> None:
     """Nothing has to be scrolled sideways as a whole."""
     assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.page.evaluate("scroller.scrollWidth <= scroller.clientWidth")
+    for part in (".bar", "#scroller", ".composer"):
+        assert page.page.locator(part).evaluate("(part) => part.scrollWidth <= part.clientWidth"), part
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -117,6 +119,7 @@ def test_every_view_can_be_read_and_has_names(
     open_page: Callable[..., ChatPage], gated: Callable[..., Gate], scheme: str, viewport: dict[str, int]
 ) -> None:
     page = open_page(viewport=viewport, color_scheme=scheme)
+    network = Network(page.page)
     page.open()
     page.log_in("nobody@example.com", "wrong password")
     expect(page.page.get_by_role("alert").first).to_be_visible()
@@ -142,6 +145,15 @@ def test_every_view_can_be_read_and_has_names(
     gate.show(10)
     check_contrast(page)
     check_names(page)
+    check_width(page)
+    network.refuse = 4503
+    network.cut()
+    page.expect_link("waiting")
+    check_contrast(page)
+    check_width(page)
+    network.refuse = 4429
+    page.expect_link("stopped")
+    check_contrast(page)
     check_width(page)
 
 

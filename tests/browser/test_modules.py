@@ -18,7 +18,7 @@ PAGES = files("goldenpath.runtime.gateway") / "pages"
 def test_the_modules_without_a_page_do_what_their_own_tests_say() -> None:
     node = shutil.which("node")
     if node is None:
-        pytest.fail("the tests of the page's modules need Node.js 20 or later: apt-get install nodejs", pytrace=False)
+        pytest.fail("the tests of the page's modules need Node.js 20.19 or later: https://nodejs.org", pytrace=False)
     tests = sorted(str(path) for path in (HERE / "js").glob("*.test.mjs"))
     assert tests
     done = subprocess.run([node, "--test", *tests], capture_output=True, text=True, timeout=120, check=False)
