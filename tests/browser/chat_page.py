@@ -56,7 +56,7 @@ class ChatPage:
         self.page.get_by_role("button", name="Log out").click()
 
     def expect_login(self) -> None:
-        expect(self.page.get_by_role("heading", name="Welcome back")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Welcome", exact=True)).to_be_visible()
 
     # --- talking ------------------------------------------------------------------------------------------------------
 

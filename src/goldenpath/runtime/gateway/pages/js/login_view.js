@@ -7,8 +7,8 @@ import { byId, setText } from "./dom.js";
 
 const WORDS = {
   login: {
-    title: "Welcome back",
-    lead: "Log in to continue your conversations.",
+    title: "Welcome",
+    lead: "Log in, and go on where you left off.",
     submit: "Log in",
     busy: "Logging in…",
     question: "New here?",

@@ -86,6 +86,6 @@ function dayOf(date) {
 function timeOf(date) {
   const recent = Date.now() - date.getTime() < DAY_MS;
   return recent
-    ? date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+    ? date.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" })
     : date.toLocaleDateString([], { day: "numeric", month: "short" });
 }
