@@ -1,13 +1,13 @@
 """A client that stays connected: runs agents, follows threads, and resumes where it was."""
 
-from goldenpath.client.api import Api, History, Me
+from goldenpath.client.api import Api, History
 from goldenpath.client.client import Client, Thread
 from goldenpath.client.errors import ClientClosed, ConnectionLost, Gap, ProtocolViolation, ThreadDetached
 from goldenpath.client.link import LinkSettings
 from goldenpath.client.reconnect import Backoff
 from goldenpath.client.statistics import ClientStatistics
 from goldenpath.client.stream import Attachment, Delivery, Run
-from goldenpath.client.tokens import Tokens
+from goldenpath.wire.answers import Me, Tokens
 from goldenpath.wire.commands import Cursor
 from goldenpath.wire.errors import GoldenpathError, RequestError
 

@@ -11,23 +11,15 @@ import httpx
 import msgspec
 
 from goldenpath.client.errors import ConnectionLost, ProtocolViolation
-from goldenpath.client.tokens import TokenKeeper, Tokens
+from goldenpath.client.tokens import TokenKeeper
 from goldenpath.clock import Clock
 from goldenpath.wire import answers
+from goldenpath.wire.answers import Me, Tokens
 from goldenpath.wire.commands import Cursor
 from goldenpath.wire.errors import Problem, RequestError
 from goldenpath.wire.events import Message, decode_message
 
 T = TypeVar("T")
-
-
-class Me(msgspec.Struct, frozen=True):
-    """The user, as the server sees them."""
-
-    user_id: str
-    email: str | None
-    permissions: list[str]
-    tier: str
 
 
 class History(msgspec.Struct, frozen=True):

@@ -6,22 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
-import msgspec
-
 from goldenpath.client.errors import ConnectionLost
 from goldenpath.client.reconnect import Backoff
 from goldenpath.clock import Clock
+from goldenpath.wire.answers import Tokens
 from goldenpath.wire.errors import RequestError
-
-
-class Tokens(msgspec.Struct, frozen=True):
-    """What a login gives. `expires_in` is the life of the access token in seconds, from the answer on."""
-
-    user_id: str
-    access_token: str
-    refresh_token: str
-    expires_in: float
-    token_type: str = "Bearer"  # noqa: S105 - the name of a scheme
 
 
 class TokenKeeper:

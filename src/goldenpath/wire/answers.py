@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -18,6 +20,26 @@ class SimulateRequest(msgspec.Struct, forbid_unknown_fields=True):
     email: str
     permissions: list[str] | None = None
     tier: str | None = None
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What register, login, refresh and simulate answer. `expires_in` is the access token's life in seconds, counted
+    from its issue."""
+
+    user_id: str
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the name of a scheme
+    expires_in: float
+
+
+class Me(msgspec.Struct, frozen=True):
+    """What a user may know of themselves."""
+
+    user_id: str
+    email: str | None
+    permissions: list[str]
+    tier: str
 
 
 class AgentInfo(msgspec.Struct):

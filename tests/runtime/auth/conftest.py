@@ -9,9 +9,9 @@ import pytest
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.auth.accounts import Accounts
 from goldenpath.runtime.auth.passwords import PasswordCost
-from goldenpath.runtime.auth.tokens import Tokens
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
+from goldenpath.wire.answers import Tokens
 from goldenpath.wire.errors import ErrorName, RequestError
 from goldenpath.wire.ids import SessionId
 from tests.runtime.auth.key_server import KeyServer, SigningKey, serve_keys

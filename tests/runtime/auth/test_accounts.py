@@ -10,11 +10,11 @@ import pytest
 
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.auth.accounts import Accounts
-from goldenpath.runtime.auth.tokens import Tokens
 from goldenpath.runtime.settings import Environment, Settings
 from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
 from goldenpath.runtime.stores.sqlite_accounts import SCHEMA, SqliteAccounts
+from goldenpath.wire.answers import Tokens
 from goldenpath.wire.errors import ErrorName, RequestError
 from tests.runtime.auth.conftest import EMAIL, KEY, PASSWORD, SECRET, MakeAccounts, refused, session_of
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldenpath.runtime.auth.revocations import Revocations
-from goldenpath.runtime.auth.tokens import AccessTokens, Tokens
+from goldenpath.runtime.auth.tokens import AccessTokens
 from goldenpath.runtime.auth.verified import VerifiedTokens
 from goldenpath.runtime.interfaces import SessionRow
+from goldenpath.wire.answers import Tokens
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import SessionId, UserId
 from tests.runtime.auth.conftest import SECRET

@@ -25,11 +25,12 @@ from goldenpath.runtime.auth.passwords import PasswordCost, Passwords, password_
 from goldenpath.runtime.auth.refresh import RefreshTokens
 from goldenpath.runtime.auth.revocations import Listener, Revocations
 from goldenpath.runtime.auth.sessions import Sessions
-from goldenpath.runtime.auth.tokens import AccessTokens, Tokens, session_ended, unauthorized
+from goldenpath.runtime.auth.tokens import AccessTokens, session_ended, unauthorized
 from goldenpath.runtime.auth.verified import VerifiedTokens
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.interfaces import AccountStore, UserRow
 from goldenpath.runtime.settings import Settings, SettingsError
+from goldenpath.wire.answers import Me, Tokens
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import SessionId, UserId, new_id
 
@@ -40,15 +41,6 @@ REVERIFY: Final = 300.0
 
 _permission = re.compile(r"[!-~]{1,128}")
 _MAX_PERMISSION_CHARACTERS: Final = 2048
-
-
-class Profile(msgspec.Struct, frozen=True):
-    """What a user may know of themselves: the answer of `GET /v1/auth/me`."""
-
-    user_id: UserId
-    email: str | None
-    permissions: list[str]
-    tier: str
 
 
 class AccountStatistics(msgspec.Struct, frozen=True):
@@ -177,9 +169,9 @@ class Accounts:
             self._verified.put(token, principal, now + REVERIFY)
         return principal
 
-    def me(self, principal: Principal) -> Profile:
+    def me(self, principal: Principal) -> Me:
         """The profile behind an authenticated principal."""
-        return Profile(principal.user_id, principal.email, sorted(principal.permissions), principal.tier)
+        return Me(principal.user_id, principal.email, sorted(principal.permissions), principal.tier)
 
     # ------------------------------------------------------------------ coming in
 

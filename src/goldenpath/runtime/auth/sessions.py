@@ -8,9 +8,10 @@ from goldenpath.clock import Clock
 from goldenpath.runtime.auth.identity_provider import is_external
 from goldenpath.runtime.auth.refresh import RecentRotations, RefreshTokens, decide
 from goldenpath.runtime.auth.revocations import Revocations
-from goldenpath.runtime.auth.tokens import AccessTokens, Tokens, unauthorized
+from goldenpath.runtime.auth.tokens import AccessTokens, unauthorized
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.interfaces import AccountStore, SessionRow, UserRow
+from goldenpath.wire.answers import Tokens
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import SessionId, new_id
 

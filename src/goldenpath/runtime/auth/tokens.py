@@ -7,7 +7,7 @@ refresh can answer with the same tokens without anything being kept.
 from __future__ import annotations
 
 import math
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -23,17 +23,6 @@ AUDIENCE: Final = "goldenpath"
 ALGORITHM: Final = "HS256"
 MAX_LENGTH: Final = 16_384
 """The longest token that is looked at, in characters."""
-
-
-class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What register, login, refresh and simulate answer. `expires_in` is the access token's life in seconds, counted
-    from its issue."""
-
-    user_id: UserId
-    access_token: str
-    refresh_token: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
-    expires_in: float
 
 
 class Claims(msgspec.Struct, frozen=True):

@@ -10,8 +10,6 @@ import structlog
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
-from goldenpath.runtime.auth.accounts import Profile
-from goldenpath.runtime.auth.tokens import Tokens
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.http import HttpApi
 from goldenpath.runtime.gateway.request import Answer, ClientGoneError, Request, problem
@@ -68,29 +66,29 @@ def routes(api: HttpApi) -> list[Route]:
     return [
         Route(
             "POST", "/v1/auth/register", "register", "Create a user and log in", 201, "auth",
-            ("bad_request", "forbidden", "conflict", "payload_too_large", "overloaded"),
-            answers.Credentials, Tokens, open=api.register,
+            ("bad_request", "forbidden", "conflict", "payload_too_large", "overloaded", "timeout"),
+            answers.Credentials, answers.Tokens, open=api.register,
         ),
         Route(
             "POST", "/v1/auth/login", "login", "Log in with e-mail and password", 200, "auth",
-            ("bad_request", "unauthorized", "payload_too_large", "rate_limited", "overloaded"),
-            answers.Credentials, Tokens, open=api.login,
+            ("bad_request", "unauthorized", "payload_too_large", "rate_limited", "overloaded", "timeout"),
+            answers.Credentials, answers.Tokens, open=api.login,
         ),
         Route(
             "POST", "/v1/auth/refresh", "refresh", "Exchange a refresh token for new tokens", 200, "auth",
-            ("bad_request", "unauthorized", "payload_too_large"),
-            answers.RefreshRequest, Tokens, open=api.refresh,
+            ("bad_request", "unauthorized", "payload_too_large", "timeout"),
+            answers.RefreshRequest, answers.Tokens, open=api.refresh,
         ),
         Route(
             "POST", "/v1/auth/simulate", "simulate", "Log in as a simulated user, never in production", 200, "auth",
-            ("bad_request", "unauthorized", "forbidden", "payload_too_large", "not_configured"),
-            answers.SimulateRequest, Tokens, open=api.simulate,
+            ("bad_request", "unauthorized", "forbidden", "payload_too_large", "not_configured", "timeout"),
+            answers.SimulateRequest, answers.Tokens, open=api.simulate,
             parameters=(Parameter("X-Simulation-Key", "header", {"type": "string"}, "The simulation key."),),
         ),
         Route(
             "POST", "/v1/auth/logout", "logout", "End this session", 204, "auth", ("unauthorized",), own=api.logout
         ),
-        Route("GET", "/v1/auth/me", "me", "Who I am", 200, "auth", ("unauthorized",), None, Profile, own=api.me),
+        Route("GET", "/v1/auth/me", "me", "Who I am", 200, "auth", ("unauthorized",), None, answers.Me, own=api.me),
         Route(
             "GET", "/v1/agents", "agents", "The agents I may run", 200, "agents", ("unauthorized",), None,
             answers.Agents, own=api.agents,
@@ -100,7 +98,7 @@ def routes(api: HttpApi) -> list[Route]:
             "agents",
             (
                 "bad_request", "unauthorized", "unknown_agent", "payload_too_large", "quota_exceeded", "rate_limited",
-                "queue_full", "overloaded", "draining",
+                "queue_full", "overloaded", "draining", "timeout",
             ),
             RunAgentInput, stream=api.run_agent,
         ),
@@ -153,7 +151,7 @@ class Endpoint:
         self.route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request = Request(scope, receive, self._api.patience)
         started = False
 
         async def watched_send(message: Any) -> None:
