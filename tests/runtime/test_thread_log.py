@@ -396,6 +396,14 @@ def test_dropping_brings_the_transcript_up_to_date_first() -> None:
     assert log.transcript.messages == [ev.AssistantMessage(id="m1", content="hello")]
 
 
+def test_restored_events_that_no_segment_holds_go_into_one_though_the_stored_head_is_above_them() -> None:
+    # The thread's row was stored again in the middle of the run, when another run was accepted.
+    log = ThreadLog(ThreadRow(KEY, EPOCH, 1.0, 1.0, head=5), durable=True)
+    events = [encode(ev.Custom("n", number)) for number in range(4)]
+    log.restore([JournalEntry(EPOCH, RunId("r2"), 3, events)], segmented=0)
+    assert log.take_segments() == [Segment(EPOCH, RunId("r2"), 3, events)]
+
+
 def test_folding_the_last_event_gives_what_folding_its_bytes_gives() -> None:
     log = empty_log()
     log.transcript = Transcript()

@@ -293,6 +293,8 @@ class ThreadLog:
     def restore(self, entries: Sequence[JournalEntry], segmented: int) -> None:
         """Take back the events of runs that a lost process left unfinished; the first `segmented` entries lie in
         segments already. The transcript ends before them."""
+        # The thread's row may have been stored in the middle of a run: its head says nothing about segments.
+        self.segmented = self.recorded = entries[0].first_seq - 1
         for index, entry in enumerate(entries):
             if not self.slices or self.slices[-1].run_id != entry.run_id:
                 self.slices.append(_Slice(entry.run_id, entry.first_seq))
