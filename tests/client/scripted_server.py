@@ -150,9 +150,14 @@ class ScriptedServer:
         self.failures: list[BaseException] = []
 
     @property
-    def url(self) -> str:
+    def port(self) -> int:
         assert self._server is not None
-        return f"http://127.0.0.1:{next(iter(self._server.sockets)).getsockname()[1]}"
+        number: int = next(iter(self._server.sockets)).getsockname()[1]
+        return number
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
         self._server = await serve(

@@ -26,6 +26,7 @@ from goldenpath.client import (
 )
 from goldenpath.clock import ManualClock
 from goldenpath.wire import events as ev
+from tests.client.cutting_proxy import CuttingProxy
 from tests.client.scripted_server import Peer, Script, ScriptedServer, event, snapshot, terminal
 
 QUICK = LinkSettings(backoff=Backoff(base=0.001, cap=0.01), reconnect_for=5)
@@ -449,6 +450,22 @@ async def test_it_connects_again_where_the_close_code_says_so(code: int | None) 
         stream = await client.attach("t", after=Cursor(seq=0))
         assert await numbers(stream, 2) == [1, 2]
         assert server.connections == 2
+
+
+async def test_a_connection_that_ends_during_the_upgrade_is_tried_again_at_once() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.send({"re": (await peer.command("ping"))["id"], "ok": True, "time": "now"})
+        await peer.until_closed()
+
+    async with (
+        asyncio.timeout(5),
+        ScriptedServer(script) as server,
+        CuttingProxy(server.port, cuts=3, longest=50, seed=1) as proxy,
+        Client(proxy.url, token="t", link=QUICK) as client,
+    ):
+        assert await client.ping() == "now"
+        assert client.statistics().failed_attempts == 3
 
 
 @pytest.mark.parametrize("code", [1000, 1002, 1009, 4400, 4403, 4409, 4429, 4442])

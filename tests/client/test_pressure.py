@@ -22,6 +22,9 @@ async def test_a_stream_that_is_not_read_stops_the_network_then_lags_and_catches
             await asyncio.sleep(0)
         received = client.statistics().bytes_received
         assert received < EVENTS * PADDING // 2
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert client.statistics().bytes_received == received
         await let_pass(clock, lambda: "detach" in log.commands)
         assert await numbers(stream, EVENTS - 1) == list(range(2, EVENTS + 1))
         statistics = client.statistics()
