@@ -52,13 +52,16 @@ MESSAGE_BYTES: Final = 64 * 1024
 TURN_BYTES: Final = 256 * 1024
 """How much one flush sends before it lets others have their turn."""
 INBOX: Final = 64
-"""With this many commands waiting, reading from the socket pauses."""
+"""With this many lines waiting, reading from the socket pauses."""
 
 _logger = structlog.get_logger("goldenpath.connection")
 
 
 class WsTransport(Protocol):
-    """A WebSocket as the connection needs it. All calls are synchronous and raise nothing after the end."""
+    """A WebSocket as the connection needs it. All calls are synchronous and raise nothing after the end.
+
+    Once `buffered` was `HIGH_WATER` or more, the transport calls the connection's `on_drained` when it is well below.
+    """
 
     def send(self, message: bytes) -> None:
         """Send one text message."""
@@ -105,8 +108,8 @@ class Connection:
     """A connected client. Belongs to the event loop's thread; the transport calls `on_...`."""
 
     __slots__ = (
-        "_busy", "_ended", "_flush_due", "_gateway", "_inbox", "_paused", "_session", "_subscriptions", "_to_cancel",
-        "_transport", "_turn", "address", "connection_id", "principal",
+        "_busy", "_ended", "_flush_due", "_gateway", "_inbox", "_paused", "_room", "_session", "_subscriptions",
+        "_to_cancel", "_transport", "_turn", "address", "connection_id", "principal",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, transport: WsTransport, principal: Principal, address: str | None) -> None:
@@ -129,7 +132,10 @@ class Connection:
         self._flush_due = False
         self._ended = False
         """Nothing more can be sent. The session may be over before: what came before its last frame is answered."""
-        self._inbox: deque[Command | Effect] = deque()
+        self._inbox: deque[tuple[bytes, bool]] = deque()
+        """Lines that wait, and whether each is a binary message."""
+        self._room: asyncio.Future[None] | None = None
+        """What the next command waits for while the client does not read."""
         self._busy = False
         self._paused = False
         self._to_cancel: dict[tuple[str, str], None] = {}
@@ -155,10 +161,14 @@ class Connection:
 
     def on_message(self, message: bytes, *, binary: bool) -> None:
         """A whole message came."""
-        found = self._session.receive(message, binary=binary, now=self._gateway.clock.monotonic())
-        if not found:
+        if self._session.is_over:
             return
-        self._inbox.extend(found)
+        self._session.heard(self._gateway.clock.monotonic())
+        # Lines wait undecoded: a message of many small commands would otherwise take many times its own size.
+        if binary or b"\n" not in message:
+            self._inbox.append((message, binary))
+        else:
+            self._inbox.extend((line, False) for line in message.split(b"\n"))
         if not self._busy:
             self._work_off()
         if len(self._inbox) > INBOX and not self._paused:
@@ -171,13 +181,19 @@ class Connection:
 
     def on_drained(self) -> None:
         """The socket has room again."""
+        self._let_go_on()
         self._flush()
+
+    def _let_go_on(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def on_closed(self) -> None:
         """The connection is gone, for whatever reason."""
         self._session.closed()
         self._ended = True
         self._inbox.clear()
+        self._let_go_on()
         self._turn.clear()
         for subscription in self._subscriptions.values():
             self._gateway.event_log.unsubscribe(subscription.cursor)
@@ -209,31 +225,51 @@ class Connection:
     def _work_off(self) -> None:
         """Carry out what can be at once; the first command that has to wait takes the rest into a task."""
         while self._inbox:
-            item = self._inbox[0]
-            if isinstance(item, Reply | Close | Ping):
-                self._inbox.popleft()
-                self._carry_out(item)
-            elif isinstance(item, PingCommand):
-                self._inbox.popleft()
-                self._send(PingReply(item.id, rfc3339(self._gateway.clock.time())))
-            else:
+            if self._is_full:
                 self._busy = True
-                self._gateway.spawn(self._serve())
+                self._gateway.spawn(self._serve(None))
+                return
+            command = self._next_command()
+            if isinstance(command, PingCommand):
+                self._pong(command)
+            elif command is not None:
+                self._busy = True
+                self._gateway.spawn(self._serve(command))
                 return
 
-    async def _serve(self) -> None:
+    @property
+    def _is_full(self) -> bool:
+        """Whether the client must read before it is answered more: what it asks for may be large."""
+        return self._transport.buffered >= HIGH_WATER
+
+    def _next_command(self) -> Command | None:
+        """Take in the next line; None where it holds no command: it is answered already."""
+        line, binary = self._inbox.popleft()
+        for item in self._session.receive(line, binary=binary, now=self._gateway.clock.monotonic()):
+            if not isinstance(item, Reply | Close | Ping):
+                return item
+            self._carry_out(item)
+        return None
+
+    async def _serve(self, command: Command | None) -> None:
         try:
-            while self._inbox:
-                item = self._inbox.popleft()
-                if isinstance(item, Reply | Close | Ping):
-                    self._carry_out(item)
-                else:
-                    await self._perform(item)
+            while True:
+                if command is not None:
+                    await self._perform(command)
                 if self._paused and len(self._inbox) < INBOX // 2:
                     self._paused = False
                     self._transport.resume_reading()
+                if not self._inbox:
+                    return
+                if self._is_full:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
+                command = self._next_command() if self._inbox else None
         finally:
             self._busy = False
+
+    def _pong(self, command: PingCommand) -> None:
+        self._send(PingReply(command.id, rfc3339(self._gateway.clock.time())))
 
     async def _perform(self, command: Command) -> None:
         request_id = RequestId(new_id("req"))
@@ -253,7 +289,7 @@ class Connection:
                 case RefreshCommand():
                     await self._refresh(command)
                 case PingCommand():
-                    self._send(PingReply(command.id, rfc3339(self._gateway.clock.time())))
+                    self._pong(command)
         except RequestError as error:
             self._send(ErrorReply(command.id, ErrorBody.of(error)))
         except LogDeletedError:
