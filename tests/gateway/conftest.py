@@ -43,3 +43,10 @@ async def new_user(site: ServerProcess) -> AsyncIterator[Callable[..., User]]:
 def user(new_user: Callable[..., User]) -> User:
     """A new user of the site."""
     return new_user()
+
+
+@pytest.fixture(scope="module")
+def token(server: ServerProcess) -> str:
+    """An access token of a user of `server`."""
+    found: str = server.tokens("somebody@example.org")["access_token"]
+    return found

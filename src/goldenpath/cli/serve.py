@@ -17,7 +17,7 @@ import structlog
 import uvicorn
 
 from goldenpath.runtime.app import App, Server
-from goldenpath.runtime.gateway.picows_socket import protocol_class
+from goldenpath.runtime.gateway.http_protocol import protocol_class
 from goldenpath.runtime.settings import Settings, SettingsError, load
 from goldenpath.runtime.stores.database import StoreError
 from goldenpath.wire.errors import GoldenpathError

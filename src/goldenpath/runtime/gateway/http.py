@@ -45,6 +45,8 @@ class HttpApi:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._limit = gateway.settings.max_body_bytes
+        self.patience = 2 * gateway.settings.heartbeat
+        """How long a request's body may stand still, in seconds."""
 
     async def principal(self, request: Request) -> Principal:
         """Who asks. Raises `RequestError` (`unauthorized`)."""

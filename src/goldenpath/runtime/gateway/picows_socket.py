@@ -1,4 +1,4 @@
-"""The WebSocket of `goldenpath serve`: uvicorn reads the HTTP upgrade, then hands the socket to picows.
+"""The WebSocket of `goldenpath serve`: a connection that http_protocol.py hands over, framed by picows.
 
 picows frames about twice as fast as the ASGI path and needs half the memory for a connection (docs/design/0002). What
 depends on its version, which is pinned: `WSProtocol`, the server side's protocol class, is not exported and its
@@ -9,13 +9,9 @@ messages are put together here; it wants a TCP socket.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import httptools
-import msgspec
 from picows import (
     WSAutoPingStrategy,
     WSFrame,
@@ -27,30 +23,17 @@ from picows import (
     WSUpgradeResponseWithListener,
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from goldenpath.runtime.gateway.connection import Connection
-from goldenpath.runtime.gateway.handshake import Handshake, read_handshake
-from goldenpath.wire.errors import TOO_BIG, TOO_MANY_CONNECTIONS, Problem, RequestError
+from goldenpath.runtime.gateway.connection import HIGH_WATER, Connection
+from goldenpath.wire.errors import TOO_BIG, TOO_MANY_CONNECTIONS
 
-if TYPE_CHECKING:
-    from goldenpath.runtime.context import Principal
-    from goldenpath.runtime.gateway.gateway import Gateway
-
-PATH: Final = b"/v1/ws"
 CLOSE_TIMEOUT: Final = 5.0
 """How long a peer has to answer a close frame, in seconds."""
 READ_BUFFER: Final = 2048
-EARLY_BYTES: Final = 64 * 1024
-"""How much a client may send before its upgrade was answered."""
-MAX_HEAD: Final = 64 * 1024
-"""How many bytes a request's line and headers may have."""
 PROTOCOL_ERROR: Final = 1002
 
-_STATUS_LINES: Final = {400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found"}
 
-
-class _Quiet(logging.LoggerAdapter[logging.Logger]):
+class PicowsLogs(logging.LoggerAdapter[logging.Logger]):
     """picows makes a child logger for every connection of a `Logger`; an adapter it takes as it is.
 
     What a client does wrong is no fault of the server: no client shall fill its log.
@@ -67,7 +50,7 @@ class PicowsSocket(WSListener):
     """`WsTransport` over picows, and the listener that puts its frames together."""
 
     def __init__(self, max_message_bytes: int) -> None:
-        self._max = max_message_bytes
+        self.max_message_bytes = max_message_bytes
         self._transport: WSTransport
         self._underlying: asyncio.Transport
         self._parts: bytearray | None = None
@@ -119,6 +102,8 @@ class PicowsSocket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         self._underlying = transport.underlying_transport
+        # Below `HIGH_WATER`, so that whoever waits because of it is told.
+        self._underlying.set_write_buffer_limits(high=HIGH_WATER // 2)
         if self.full:
             self.close(TOO_MANY_CONNECTIONS, "too many connections")
         else:
@@ -157,7 +142,7 @@ class PicowsSocket(WSListener):
         if self._parts is None:
             self._fail("a continuation of nothing")
             return
-        if len(self._parts) + frame.payload_size > self._max:
+        if len(self._parts) + frame.payload_size > self.max_message_bytes:
             self._parts = None
             self.connection.end(TOO_BIG, "the message is too big")
             return
@@ -177,6 +162,8 @@ class PicowsSocket(WSListener):
             self._timer.cancel()
         if not self.full:
             self.connection.on_closed()
+        # Everything here refers to everything else: let go, so that it need not wait for the garbage collector.
+        del self.connection, self._transport, self._underlying
 
     def pause_writing(self) -> None:
         """The connection asks `buffered` before it sends."""
@@ -186,160 +173,32 @@ class PicowsSocket(WSListener):
             self.connection.on_drained()
 
 
-class GatewayProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol that hands `/v1/ws` to picows. Use `protocol_class` to bind it to a gateway.
+def hand_over(
+    transport: asyncio.Transport,
+    socket: PicowsSocket,
+    key: bytes,
+    subprotocol: str | None,
+    early: bytes,
+    logs: PicowsLogs,
+) -> None:
+    """Give a connection whose upgrade was accepted to picows, which answers it. `early`: what came after it."""
 
-    It bounds what uvicorn leaves open: how long a request's head may be, and how long it may take to come. A client
-    that is silent for two heartbeats in the middle of one is dropped, as a silent WebSocket is.
-    """
+    def factory(_: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        extra = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else None
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(extra), socket)
 
-    gateway: Gateway
-    _quiet: _Quiet
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._early: bytearray | None = None
-        self._head_size = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        """Runs while a head is awaited."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
-        super().connection_made(transport)
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_is_over()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._await_head()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._head_size += len(name) + len(value)
-
-    def on_headers_complete(self) -> None:
-        self._head_is_over()
-        if self._head_size + len(self.url) > MAX_HEAD:
-            raise ValueError("the head is too long")  # which the parser turns into an error of its own
-        super().on_headers_complete()
-
-    def _await_head(self) -> None:
-        self._head_size = 0
-        if self._head_timer is None:
-            patience = 2 * self.gateway.settings.heartbeat
-            self._head_timer = self.loop.call_later(patience, self.transport.abort)
-
-    def _head_is_over(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def data_received(self, data: bytes) -> None:
-        if self._early is not None:
-            # The client may speak before we answered its upgrade; not much, though.
-            self._early += data
-            if len(self._early) > EARLY_BYTES:
-                self.transport.abort()
-            return
-        self._unset_keepalive_if_required()
-        head = self._head_timer
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self._begin_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._answer(RequestError("bad_request", "this is not HTTP, or its head is too long"))
-        else:
-            if head is not None and head is self._head_timer:  # all of it was a part of one head
-                self._head_size += len(data)
-                if self._head_size > MAX_HEAD:
-                    self._answer(RequestError("bad_request", "the request's head is too long"))
-
-    def _begin_upgrade(self, early: bytes) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
-            # An earlier request on this connection is being answered, and would go on into the WebSocket.
-            self.transport.abort()
-            return
-        self._early = bytearray(early)
-        self.connections.discard(self)
-        self.gateway.spawn(self._upgrade())
-
-    async def _upgrade(self) -> None:
-        """Check everything, then hand over."""
-        gateway = self.gateway
-        try:
-            path = self.url.partition(b"?")[0]
-            if path != PATH:
-                raise RequestError("not_found", "there is no WebSocket at this path")  # noqa: TRY301
-            self._check_upgrade()
-            gateway.check_open()
-            address = gateway.proxies.client_address(self.client[0] if self.client else None, self.headers)
-            gateway.peers.check_room(address)
-            handshake = read_handshake(self.headers, gateway.settings.allowed_origins)
-            principal = await gateway.authenticate(handshake.token)
-        except RequestError as error:
-            self._answer(error)
-            return
-        if self.transport.is_closing():
-            return
-        self._hand_over(handshake, principal, address)
-
-    def _check_upgrade(self) -> None:
-        headers = dict(self.headers)
-        has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-        if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1" or has_body:
-            raise RequestError("bad_request", "this is not a WebSocket upgrade")
-        if headers.get(b"sec-websocket-version") != b"13":
-            raise RequestError("bad_request", "only version 13 of the WebSocket protocol is spoken here")
-        try:
-            key = base64.b64decode(headers.get(b"sec-websocket-key", b""), validate=True)
-        except binascii.Error:
-            key = b""
-        if len(key) != 16:
-            raise RequestError("bad_request", "Sec-WebSocket-Key is not 16 bytes in base 64")
-
-    def _hand_over(self, handshake: Handshake, principal: Principal, address: str | None) -> None:
-        gateway = self.gateway
-        settings = gateway.settings
-        socket = PicowsSocket(settings.max_message_bytes)
-        socket.full = gateway.peers.user_is_full(principal)
-        socket.connection = Connection(gateway, socket, principal, address)
-
-        def factory(_: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-            extra = {"Sec-WebSocket-Protocol": handshake.subprotocol} if handshake.subprotocol else None
-            return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(extra), socket)
-
-        protocol = WSProtocol(
-            None, None, False, factory, self._quiet, True, None, False, 0, 0, WSAutoPingStrategy.PING_WHEN_IDLE, False,
-            settings.max_message_bytes, None, READ_BUFFER,
-        )  # fmt: skip
-        # What picows needs of the upgrade, in the form it understands: it refuses Firefox's "keep-alive, Upgrade".
-        headers = dict(self.headers)
-        upgrade = (
-            b"GET %b HTTP/1.1\r\nHost: goldenpath\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % (PATH, headers[b"sec-websocket-key"])
-        )
-        early = bytes(self._early or b"")
-        transport = self.transport
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        _feed(protocol, upgrade + early)
-
-    def _answer(self, error: RequestError) -> None:
-        """Refuse with a problem document and close."""
-        row = error.row
-        body = msgspec.json.encode(Problem.of(error))
-        extra = b"WWW-Authenticate: Bearer\r\n" if row.status == 401 else b""
-        if error.retry_after is not None:
-            extra += b"Retry-After: %d\r\n" % max(1, round(error.retry_after))
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n%bConnection: close\r\n"
-            b"\r\n%b" % (row.status, _STATUS_LINES.get(row.status, row.title.encode()), len(body), extra, body)
-        )
-        self.transport.close()
+    protocol = WSProtocol(
+        None, None, False, factory, logs, True, None, False, 0, 0, WSAutoPingStrategy.PING_WHEN_IDLE, False,
+        socket.max_message_bytes, None, READ_BUFFER,
+    )  # fmt: skip
+    # What picows needs of the upgrade, in the form it understands: it refuses Firefox's "keep-alive, Upgrade".
+    upgrade = (
+        b"GET /v1/ws HTTP/1.1\r\nHost: goldenpath\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % key
+    )
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    _feed(protocol, upgrade + early)
 
 
 def _feed(protocol: Any, data: bytes) -> None:
@@ -350,9 +209,3 @@ def _feed(protocol: Any, data: bytes) -> None:
         room[:count] = view[:count]
         protocol.buffer_updated(count)
         view = view[count:]
-
-
-def protocol_class(gateway: Gateway) -> type[GatewayProtocol]:
-    """The protocol class for `uvicorn.Config(http=...)` that serves this gateway."""
-    quiet = _Quiet(logging.getLogger("goldenpath.picows"), {})
-    return type("BoundGatewayProtocol", (GatewayProtocol,), {"gateway": gateway, "_quiet": quiet})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from typing import Any, Final, TypeVar
 
@@ -20,6 +22,8 @@ _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _DISCARDED: Final = 8 << 20
 """How much of a body that is too big is read and thrown away. Where the server below would close while the client still
 sends, the client would see its connection reset and never the answer."""
+_DISCARDING: Final = 2.0
+"""For how long at most, in seconds."""
 
 
 class ClientGoneError(Exception):
@@ -27,11 +31,13 @@ class ClientGoneError(Exception):
 
 
 class Request:
-    """One HTTP request. `path` holds the path parameters, decoded."""
+    """One HTTP request. `path` holds the path parameters, decoded. `patience`: how long its body may stand still, in
+    seconds."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, patience: float) -> None:
         self.scope = scope
         self.receive = receive
+        self._patience = patience
         self.path: dict[str, str] = scope.get("path_params", {})
         self._query: dict[str, str] | None = None
 
@@ -68,7 +74,8 @@ class Request:
         return int(value)
 
     async def body(self, limit: int) -> bytes:
-        """The whole body. Raises `RequestError` (`payload_too_large`) over `limit` bytes, `ClientGoneError`."""
+        """The whole body. Raises `RequestError` (`payload_too_large`) over `limit` bytes and (`timeout`) where it does
+        not come, `ClientGoneError`."""
         announced = self.header(b"content-length")
         if announced is not None and _DIGITS.fullmatch(announced) and int(announced) > limit:
             if self.header(b"expect") is None:  # else the client waits for our word before it sends
@@ -88,16 +95,22 @@ class Request:
         return b"".join(parts)
 
     async def _part(self) -> tuple[bytes, bool]:
-        message = await self.receive()
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self.receive()
+        except TimeoutError:
+            raise RequestError("timeout", f"nothing of the body came for {self._patience:g} s") from None
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         return message.get("body", b""), message.get("more_body", False)
 
     async def _discard(self) -> None:
         size, more = 0, True
-        while more and size < _DISCARDED:
-            part, more = await self._part()
-            size += len(part)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DISCARDING):
+                while more and size < _DISCARDED:
+                    part, more = await self._part()
+                    size += len(part)
 
     async def json(self, shape: type[T], limit: int) -> T:
         """The body as `shape`. Raises as `body` does, and `RequestError` (`bad_request`)."""
