@@ -81,8 +81,8 @@ class Dispatcher:
         self._executions: dict[tuple[str, RunId], Execution] = {}
         self._draining = False
         self.recovered = asyncio.Event()
-        """Set once the runs that an earlier process left have their ends. Until then what is in a log is not known
-        yet, and every call waits."""
+        """Set once all runs that an earlier process left have their ends. Until then what is in their logs is not known
+        yet: calls for them wait."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -104,7 +104,6 @@ class Dispatcher:
         given = request.input
         thread_id = ThreadId(request.thread_id or (given and given.thread_id) or new_id("thread"))
         run_id = RunId(request.run_id or (given and given.run_id) or new_id("run"))
-        await self.recovered.wait()
         async with self.event_log.create(ThreadKey(principal.user_id, thread_id)) as log:
             known = log.run(run_id)
             if known is None and not log.knows_all_runs:
@@ -253,7 +252,6 @@ class Dispatcher:
 
     @asynccontextmanager
     async def _log(self, principal: Principal, thread_id: str) -> AsyncIterator[ThreadLog]:
-        await self.recovered.wait()
         async with self.event_log.open(ThreadKey(principal.user_id, ThreadId(thread_id))) as log:
             if log is None:
                 raise RequestError("not_found", "there is no such thread")
@@ -267,7 +265,7 @@ class Dispatcher:
 
     async def threads(self, user_id: UserId, limit: int, before: tuple[float, str] | None) -> list[ThreadRow]:
         """A page of a user's threads, newest first, with what is in memory on top of what is stored."""
-        await self.recovered.wait()
+        await self.event_log.recovery()
         rows = await self._store.threads(user_id, limit, before)
         for row in rows:
             log = self.event_log.active(row.key)

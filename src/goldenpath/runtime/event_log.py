@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -31,6 +30,7 @@ from goldenpath.runtime.interfaces import (
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import Batch, Cursor, LogDeletedError, ThreadLog, clip
+from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import decode_message, encode
 from goldenpath.wire.ids import Epoch, RunId, new_epoch
 from goldenpath.wire.transcript import Transcript
@@ -48,6 +48,18 @@ JOURNAL_BYTES: Final = 64 << 20
 """The same, by size."""
 
 _logger = structlog.get_logger("goldenpath.event_log")
+
+
+class _Taken(NamedTuple):
+    """What goes with one commit."""
+
+    commit: Commit
+    heads: list[tuple[ThreadLog, int, int]]
+    """Logs with new events; the last event that the commit holds, and the last one that is in a segment then."""
+    saved: list[ThreadLog]
+    """The logs whose thread it makes durable."""
+    deleted: list[ThreadLog]
+    waiters: list[asyncio.Future[None]]
 
 
 class EventLogStatistics(msgspec.Struct, frozen=True):
@@ -77,11 +89,16 @@ class EventLog:
         self._logs: dict[ThreadKey, ThreadLog] = {}
         self._idle: OrderedDict[ThreadKey, ThreadLog] = OrderedDict()
         self._idle_bytes = 0
-        self._opening: dict[ThreadKey, asyncio.Future[ThreadLog | None]] = {}
+        self._opening: dict[ThreadKey, asyncio.Future[None]] = {}
+        self._unrecovered: dict[ThreadKey, asyncio.Future[None]] = {}
+        """Threads with runs that an earlier process left unfinished: nobody may open them before they are ended."""
+        self._deleting: dict[ThreadKey, ThreadLog] = {}
+        """Threads that the store still has, because the commit that deletes them is not durable."""
         self._touched: list[ThreadLog] = []
         self._pending = Commit(0, 0.0)
         self._pending_threads: dict[Epoch, ThreadLog] = {}
         self._pending_runs: dict[tuple[Epoch, RunId], RunRow] = {}
+        self._pending_deleted: list[ThreadLog] = []
         self._pending_waiters: list[asyncio.Future[None]] = []
         self._number = 0
         self._trimmed = 0
@@ -98,9 +115,11 @@ class EventLog:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> list[Unfinished]:
-        """Start committing. Returns what an earlier process left unfinished; the caller ends those runs."""
+        """Start committing. Returns what an earlier process left unfinished: the caller ends those runs, each within
+        `recovering`; until then everybody else waits for those threads."""
         self._number, unfinished = await self._store.recover()
-        self._trimmed = 0
+        loop = asyncio.get_running_loop()
+        self._unrecovered = {left.thread.key: loop.create_future() for left in unfinished}
         commits = asyncio.create_task(self._commit_loop(), name="goldenpath-commits")
         commits.add_done_callback(self._commits_ended)
         self._tasks = [commits, asyncio.create_task(self._retention_loop(), name="goldenpath-retention")]
@@ -116,6 +135,9 @@ class EventLog:
         """Commit what is pending, then stop. Nothing may be appended afterwards."""
         self._stopping = True
         self._work.set()
+        for recovered in self._unrecovered.values():
+            if not recovered.done():
+                recovered.set_result(None)
         if self._tasks:
             commits, retention = self._tasks
             retention.cancel()
@@ -166,9 +188,7 @@ class EventLog:
         """The log of a thread, made now if there is none; it stays in memory while the context is open.
 
         A made log exists for others once a run was accepted into it and committed (`accept`)."""
-        log = await self._load(key)
-        if log is None:
-            log = self._logs.get(key)
+        log = await self._load(key) or self._logs.get(key)
         if log is None:
             now = self._clock.time()
             log = ThreadLog(ThreadRow(key, new_epoch(now), now, now), durable=False)
@@ -182,29 +202,31 @@ class EventLog:
 
     async def _load(self, key: ThreadKey) -> ThreadLog | None:
         while True:
+            unrecovered = self._unrecovered.get(key)
+            if unrecovered is not None:
+                await asyncio.wait([unrecovered])
+                if key in self._unrecovered:
+                    raise RequestError("internal", "the thread could not be recovered")
             log = self._logs.get(key)
             if log is not None:
                 return log
+            if key in self._deleting:
+                return None
             opening = self._opening.get(key)
             if opening is None:
                 break
             await asyncio.wait([opening])
-            if not opening.cancelled() and opening.exception() is None:
-                return opening.result()
-        future: asyncio.Future[ThreadLog | None] = asyncio.get_running_loop().create_future()
-        self._opening[key] = future
+        opened = self._opening[key] = asyncio.get_running_loop().create_future()
         try:
             row = await self._store.thread(key)
-            log = self._logs.get(key)
-            if log is None and row is not None:
-                log = self._logs[key] = ThreadLog(row, durable=True)
-                self._rest(log)
-            future.set_result(log)
+            if row is None:
+                return None
+            log = self._logs[key] = ThreadLog(row, durable=True)
+            self._rest(log)
             return log
         finally:
             del self._opening[key]
-            if not future.done():
-                future.cancel()
+            opened.set_result(None)
 
     def pin(self, log: ThreadLog) -> None:
         """Keep `log` in memory until `unpin`."""
@@ -313,6 +335,7 @@ class EventLog:
         if self._idle.pop(log.key, None) is not None:
             self._idle_bytes -= log.size
         self._journaled.pop(log, None)
+        self._deleting[log.key] = log
         epoch = log.epoch
         pending = self._pending
         pending.segments = [segment for segment in pending.segments if segment.epoch != epoch]
@@ -320,7 +343,7 @@ class EventLog:
         self._pending_threads.pop(epoch, None)
         for key in [key for key in self._pending_runs if key[0] == epoch]:
             del self._pending_runs[key]
-        pending.deleted.append(epoch)
+        self._pending_deleted.append(log)
         self._work.set()
         for cursor in list(log.cursors):
             cursor.on_deleted()
@@ -342,19 +365,13 @@ class EventLog:
                 await self._clock.sleep(ahead)
             self._work.clear()
             started = self._clock.monotonic()
-            commit, heads, saved, waiters = self._take()
-            await self._commit(commit)
-            for log in saved:
-                log.durable = True
+            taken = self._take()
+            await self._commit(taken.commit)
             self._last_duration = self._clock.monotonic() - started
             self._commits += 1
-            self._show(heads, waiters)
+            self._show(taken)
 
-    def _take(
-        self,
-    ) -> tuple[Commit, list[tuple[ThreadLog, int, int]], list[ThreadLog], list[asyncio.Future[None]]]:
-        """What goes with this commit; the last event of each log that it holds, and the last one that is in a segment
-        then; the threads it makes durable; who waits for it."""
+    def _take(self) -> _Taken:
         self._number += 1
         self._relieve_journal()
         touched, self._touched = self._touched, []
@@ -386,12 +403,15 @@ class EventLog:
         self._pending_threads = {}
         self._pending_runs = {}
         oldest = next(iter(self._journaled)).journaled_from if self._journaled else self._number
-        if oldest - self._trimmed >= TRIM_ROWS:
+        # What is to be recovered lies in journal rows that no log of this process pins.
+        if oldest - self._trimmed >= TRIM_ROWS and not self._unrecovered:
             commit.trim_journal = self._trimmed = oldest
             if not self._journaled:
                 self._journal_bytes = 0
+        deleted, self._pending_deleted = self._pending_deleted, []
+        commit.deleted = [log.epoch for log in deleted]
         waiters, self._pending_waiters = self._pending_waiters, []
-        return commit, heads, saved, waiters
+        return _Taken(commit, heads, saved, deleted, waiters)
 
     def _relieve_journal(self) -> None:
         """Move logs that pin old journal rows to segments."""
@@ -425,12 +445,17 @@ class EventLog:
                 self._healthy = True
                 return
 
-    def _show(self, heads: Iterable[tuple[ThreadLog, int, int]], waiters: Iterable[asyncio.Future[None]]) -> None:
-        for waiter in waiters:
+    def _show(self, taken: _Taken) -> None:
+        for log in taken.saved:
+            log.durable = True
+        for log in taken.deleted:
+            if self._deleting.get(log.key) is log:
+                del self._deleting[log.key]
+        for waiter in taken.waiters:
             if not waiter.done():
                 waiter.set_result(None)
         keep = self._settings.segment_bytes
-        for log, head, segmented in heads:
+        for log, head, segmented in taken.heads:
             if log.deleted:
                 continue
             log.commit(head, segmented)
@@ -460,7 +485,9 @@ class EventLog:
                 return None
             stop = log.visible - segment.first_seq + 1
             return Batch(after + 1, segment.run_id, clip(segment.events[start:stop], max_bytes))
-        return log.read(after, max_bytes)
+        # What is neither in memory nor in a segment was removed, also where the row that was read said otherwise.
+        log.floor = max(log.floor, log.tail)
+        return None
 
     async def history(self, log: ThreadLog) -> tuple[int, list[bytes]]:
         """The messages, as JSON, complete up to the returned seq. Raises `LogDeletedError`."""
@@ -477,7 +504,7 @@ class EventLog:
             else:
                 seq = log.visible
                 messages = await self._store.messages(log.epoch)
-                if log.head == seq and log.transcript is None:
+                if log.head == seq and log.transcript is None and not log.deleted:
                     return seq, messages
 
     async def prepare_transcript(self, log: ThreadLog) -> None:
@@ -490,11 +517,33 @@ class EventLog:
             log.transcript.mark_clean()
             log.folded = log.head
 
-    async def restore(self, log: ThreadLog, left: Unfinished) -> list[JournalEntry]:
-        """Put back into memory, and into the transcript, what the journal holds of a log's unfinished runs.
+    async def recovery(self) -> None:
+        """Wait until `recovering` was tried for every log that needs it."""
+        if self._unrecovered:
+            await asyncio.wait(self._unrecovered.values())
 
-        Returns all events of those runs, those in segments included, as entries in order.
+    @asynccontextmanager
+    async def recovering(self, left: Unfinished) -> AsyncIterator[tuple[ThreadLog, list[JournalEntry]]]:
+        """A log with unfinished runs, and all events of those runs in order, which are back in memory and in the
+        transcript. The caller ends the runs; when the context is left, everybody may open the log. Where it is left by
+        an error nobody may, and whoever tries gets `internal`.
         """
+        key = left.thread.key
+        log = ThreadLog(left.thread, durable=True)
+        recovered = self._unrecovered[key]
+        try:
+            await self.prepare_transcript(log)
+            entries = await self._restore(log, left)
+            self._logs[key] = log
+            self.pin(log)
+            yield log, entries
+            del self._unrecovered[key]
+            self.unpin(log)
+        finally:
+            if not recovered.done():
+                recovered.set_result(None)
+
+    async def _restore(self, log: ThreadLog, left: Unfinished) -> list[JournalEntry]:
         entries = []
         runs = {run.run_id for run in left.runs}
         if left.first_seq:
@@ -522,7 +571,11 @@ class EventLog:
         """Enforce the retention limits now. Raises `StoreError`."""
         grown, self._grown = self._grown, set()
         before = self._clock.time() - self._settings.retention_age
-        floors = dict(await self._store.retain(before, sorted(grown), self._settings.retention_bytes))
+        try:
+            floors = dict(await self._store.retain(before, sorted(grown), self._settings.retention_bytes))
+        except StoreError:
+            self._grown |= grown
+            raise
         if floors:
             for log in self._logs.values():
                 log.floor = max(log.floor, floors.get(log.epoch, 0))
