@@ -21,7 +21,7 @@ from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
 from goldenpath.runtime.threads import call_in_thread
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError, RequestError
-from goldenpath.wire.events import seal
+from goldenpath.wire.events import encode, seal
 from goldenpath.wire.ids import new_id
 from goldenpath.wire.json_patch import check_patch
 from goldenpath.wire.order import RunOrder
@@ -37,8 +37,6 @@ AHEAD_BYTES: Final = 256 * 1024
 """The same in bytes."""
 MAX_THREADS: Final = 8
 """How many calls of one run may be in threads at once."""
-
-_encode_text = msgspec.json.Encoder().encode
 
 
 class RunEndedError(GoldenpathError):
@@ -315,7 +313,7 @@ class TextStream:
         self._what = what
         self.id = identity
         # The same bytes that encoding the event's struct gives: a test compares them.
-        self._head = b'{"type":"%b","%b":%b,"delta":' % (event_type.encode(), field.encode(), _encode_text(identity))
+        self._head = b'{"type":"%b","%b":%b,"delta":' % (event_type.encode(), field.encode(), encode(identity))
 
     async def write(self, delta: str) -> None:
         """Append `delta`; an empty one is left out. Raises as `Run.emit` does, and TypeError for what is no text."""
@@ -326,7 +324,7 @@ class TextStream:
         run = self._run
         if not run.order.open(self._what, self.id):
             raise RunEndedError(f"{self._what} {self.id} is closed")
-        if run.append(b"%b%b}" % (self._head, _encode_text(delta))):
+        if run.append(b"%b%b}" % (self._head, encode(delta))):
             await run.keep_pace()
 
 

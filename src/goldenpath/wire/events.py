@@ -418,8 +418,24 @@ _encoder = msgspec.json.Encoder()
 _event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _message_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
-encode = _encoder.encode
-"""Any struct of this module as JSON bytes without line breaks."""
+_LINE_BREAKS: Final = (
+    (b"\xe2\x80\xa8", b"\\u2028"),
+    (b"\xe2\x80\xa9", b"\\u2029"),
+    (b"\xc2\x85", b"\\u0085"),
+)
+
+
+def encode(value: Any) -> bytes:
+    """Any struct of this module, or a string, as JSON bytes in one line, whatever a reader takes for a line break.
+
+    JSON allows U+2028, U+2029 and U+0085 as they are, but some readers of lines split there (Python's `splitlines`),
+    and would take what a stranger wrote after it for a line of ours.
+    """
+    data = _encoder.encode(value)
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        for character, escape in _LINE_BREAKS:
+            data = data.replace(character, escape)
+    return data
 
 
 def seal(event: Event) -> bytes:
@@ -428,12 +444,12 @@ def seal(event: Event) -> bytes:
     Raises ValueError, TypeError or RecursionError for an event that holds what its type does not allow, what is not
     JSON, or JSON nested deeper than `MAX_DEPTH`: once in a log, nobody could read it or what follows.
     """
-    data = _encoder.encode(event)
+    data = encode(event)
     again = _event_decoder.decode(data)
     if is_too_deep(data):
         raise ValueError(f"an event is nested deeper than {MAX_DEPTH}")
     # Raw JSON of the agent may hold line breaks between its tokens.
-    return _encoder.encode(again) if b"\n" in data else data
+    return encode(again) if b"\n" in data else data
 
 
 _input_decoder = msgspec.json.Decoder(RunAgentInput)

@@ -8,6 +8,7 @@ A client that does not read therefore costs its cursors and one socket buffer.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -51,6 +52,8 @@ MESSAGE_BYTES: Final = 64 * 1024
 """About how much one WebSocket message carries at most, a single larger event apart."""
 TURN_BYTES: Final = 256 * 1024
 """How much one flush sends before it lets others have their turn."""
+TURN_COMMANDS: Final = 8
+"""How many commands of one client are carried out before others have their turn."""
 INBOX: Final = 64
 """With this many lines waiting, reading from the socket pauses."""
 
@@ -224,7 +227,9 @@ class Connection:
 
     def _work_off(self) -> None:
         """Carry out what can be at once; the first command that has to wait takes the rest into a task."""
-        while self._inbox:
+        for _ in range(TURN_COMMANDS):
+            if not self._inbox:
+                return
             if self._is_full:
                 self._busy = True
                 self._gateway.spawn(self._serve(None))
@@ -236,6 +241,9 @@ class Connection:
                 self._busy = True
                 self._gateway.spawn(self._serve(command))
                 return
+        if self._inbox:
+            self._busy = True
+            self._gateway.spawn(self._serve(None))
 
     @property
     def _is_full(self) -> bool:
@@ -253,9 +261,11 @@ class Connection:
 
     async def _serve(self, command: Command | None) -> None:
         try:
-            while True:
+            for turn in itertools.count(1):
                 if command is not None:
                     await self._perform(command)
+                if turn % TURN_COMMANDS == 0:
+                    await asyncio.sleep(0)  # a thousand commands that never wait must not stop everybody else
                 if self._paused and len(self._inbox) < INBOX // 2:
                     self._paused = False
                     self._transport.resume_reading()

@@ -27,6 +27,8 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from goldenpath.runtime.gateway.connection import HIGH_WATER, Connection
 from goldenpath.wire.errors import TOO_BIG, TOO_MANY_CONNECTIONS
 
+COPIED_BYTES: Final = 4096
+"""Messages up to this size picows copies before it sends them."""
 CLOSE_TIMEOUT: Final = 5.0
 """How long a peer has to answer a close frame, in seconds."""
 READ_BUFFER: Final = 2048
@@ -66,8 +68,19 @@ class PicowsSocket(WSListener):
     # --- WsTransport --------------------------------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
-        if not self._closing:
+        if self._closing:
+            return
+        size = len(message)
+        if size <= COPIED_BYTES:
             self._transport.send(WSMsgType.TEXT, message)
+            return
+        # picows gives the event loop a view of its own buffer for the header of a larger message, and overwrites that
+        # buffer with the next one: what a slow socket had not taken yet would reach the client as garbage.
+        if size < 1 << 16:
+            header = b"\x81\x7e" + size.to_bytes(2, "big")
+        else:
+            header = b"\x81\x7f" + size.to_bytes(8, "big")
+        self._underlying.write(header + message)
 
     def ping(self) -> None:
         if not self._closing:

@@ -135,10 +135,13 @@ class SseStream:
                 if self._run is not None and batch.events[-1].startswith(_TERMINAL):
                     return
             if self._ended.is_set():
-                return
+                break
             if self._gateway.clock.monotonic() - self._last_sent >= KEEP_ALIVE:
                 await self._send_body(send, b": still here\n\n")
             await self._wake.wait()
+        if self._run is not None and self._log.deleted:
+            # Its events are gone, its end too; the client that waits for one is told.
+            await self._send_body(send, b"data: %b\n\n" % encode(RunError("the thread was deleted", code="cancelled")))
 
     async def _tell_lost(self, send: Send) -> None:
         """What the client waits for is gone. One that follows a thread comes back with its cursor and is told of the
