@@ -14,7 +14,7 @@ import msgspec
 
 from goldenpath.wire import commands
 from goldenpath.wire.commands import BadCommand, Command, ErrorReply, TokenExpiring
-from goldenpath.wire.errors import PROTOCOL_MISUSE, TOO_SLOW, UNAUTHORIZED, ErrorBody
+from goldenpath.wire.errors import GOING_AWAY, PROTOCOL_MISUSE, TOO_SLOW, UNAUTHORIZED, ErrorBody
 
 EXPIRY_NOTICE: Final = 60.0
 """How long before its token expires a client is told, in seconds."""
@@ -59,7 +59,8 @@ class Session:
         self._max_bad_frames = max_bad_frames
         self._bad_frames = 0
         self._heard = now
-        self._pinged = False
+        self._pinged: float | None = None
+        """When the silent peer was pinged; None: it was not."""
         self._expires = now + token_life
         self._noticed = False
         self._stuck_bytes = 0
@@ -106,7 +107,7 @@ class Session:
     def heard(self, now: float) -> None:
         """The peer sent something, a pong included."""
         self._heard = now
-        self._pinged = False
+        self._pinged = None
 
     def renew(self, token_life: float, now: float) -> None:
         """A new token was accepted: it lives for `token_life` seconds."""
@@ -132,13 +133,14 @@ class Session:
         elif now - self._stuck_since >= self._write_timeout:
             return [self.close(TOO_SLOW, "nothing could be written")]
         self._stuck_bytes = buffered
-        silent = now - self._heard
-        # A peer to which nothing can be written cannot have seen the ping: the write time-out is its judge.
-        if silent >= 2 * self._heartbeat and buffered == 0:
-            return [self.close(1001, "silent for two heartbeats", abort=True)]
-        if silent >= self._heartbeat and not self._pinged:
-            self._pinged = True
-            effects.append(Ping())
+        if self._pinged is None:
+            if now - self._heard >= self._heartbeat:
+                self._pinged = now
+                effects.append(Ping())
+        # However late the ping was, the peer has a heartbeat to answer it: where this process stood still, everybody
+        # seems silent. A peer to which nothing can be written cannot have seen it: the write time-out is its judge.
+        elif now - self._pinged >= self._heartbeat and buffered == 0:
+            return [self.close(GOING_AWAY, "silent for two heartbeats", abort=True)]
         return effects
 
     def close(self, code: int, reason: str, *, abort: bool = False) -> Close:

@@ -1,7 +1,7 @@
 """The WebSocket over plain ASGI: works in any ASGI server, and when the app is mounted inside another one.
 
-ASGI has no pings and no look into the socket's buffer: the server's own pings take the place of ours, and what waits in
-our queue for `send` to return counts as buffered.
+ASGI has no pings and no look into the socket's buffer: the server's own pings take the place of ours, it drops who does
+not answer them, and what waits in our queue for `send` to return counts as buffered.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class AsgiSocket:
             self._put({"type": "websocket.send", "text": message.decode()}, len(message))
 
     def ping(self) -> None:
-        """The server below sends its own."""
+        """Leave it to the server below, which sends pings of its own and keeps the answers to itself."""
+        self.connection.on_heard()
 
     def close(self, code: int, reason: str) -> None:
         if not self._closing:
