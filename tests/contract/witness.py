@@ -54,6 +54,7 @@ class Witness:
         """The terminal event of each run that this user saw end."""
         self.cursors: dict[str, tuple[str, int]] = {}
         """How far this user has read each thread."""
+        self._links: set[Link] = set()
 
     @property
     def token(self) -> str:
@@ -65,6 +66,9 @@ class Witness:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for link in list(self._links):
+            link.abort()
+            await link.closed()
         await self.http.aclose()
 
     @asynccontextmanager
@@ -84,7 +88,12 @@ class Witness:
             max_size=None, ping_interval=None, proxy=None, compression=None, close_timeout=5,
         )  # fmt: skip
         link = Link(self, connection)
-        await link.until(lambda: link.welcome is not None)
+        self._links.add(link)
+        try:
+            await link.until(lambda: link.welcome is not None)
+        except BaseException:
+            await link.close()
+            raise
         return link
 
     # --- HTTP ---------------------------------------------------------------------------------------------------------
@@ -203,6 +212,8 @@ class Link:
         """(thread_id, seq, run_id, event), as they came."""
         self.bytes_read = 0
         self.lost = False
+        self.fault: Exception | None = None
+        """What the reader could not make sense of."""
         self.subscriptions: dict[str, int] = {}
         self._epochs: dict[int, str] = {}
         self._commands: dict[Any, tuple[Json, int, asyncio.Future[Json]]] = {}
@@ -261,8 +272,10 @@ class Link:
         try:
             async with asyncio.timeout(patience):
                 while not condition():
+                    if self.fault is not None:
+                        raise self.fault
                     if self.lost:
-                        raise LinkLostError
+                        raise LinkLostError(f"closed with {self.connection.close_code}")
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -300,6 +313,7 @@ class Link:
 
     async def close(self) -> None:
         """Say good-bye."""
+        self.user._links.discard(self)
         await self.connection.close()
         await asyncio.wait([self._reader])
 
@@ -320,6 +334,8 @@ class Link:
                 self._changed.set()
         except LOST:
             pass
+        except Exception as error:  # noqa: BLE001 - for whoever waits
+            self.fault = error
         finally:
             self.lost = True
             for number in self.subscriptions.values():
@@ -327,7 +343,7 @@ class Link:
             self.subscriptions.clear()
             for _, _, future in self._commands.values():
                 if not future.done():
-                    future.set_exception(LinkLostError())
+                    future.set_exception(self.fault or LinkLostError())
                     future.exception()  # it is nobody's fault if nobody waits for it
             self._changed.set()
 
