@@ -124,8 +124,11 @@ class Logs:
         task = asyncio.ensure_future(awaitable)
         async with asyncio.timeout(30):
             while not task.done():
-                self.clock.advance(1.0)
-                await asyncio.wait([task], timeout=0.001)
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                if not task.done():
+                    self.clock.advance(1.0)
+                    await asyncio.wait([task], timeout=0 if self.store.in_memory else 0.001)
         return task.result()
 
     async def settle(self) -> None:

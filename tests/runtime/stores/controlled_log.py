@@ -10,6 +10,7 @@ import msgspec
 
 from goldenpath.runtime.interfaces import Commit, LogStore, RunRow, Segment, ThreadKey, ThreadRow, Unfinished
 from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.wire.ids import Epoch, RunId, UserId
 
 T = TypeVar("T")
@@ -20,6 +21,7 @@ class ControlledLog:
 
     def __init__(self, store: LogStore) -> None:
         self.store = store
+        self.in_memory = isinstance(store, MemoryLog)
         self.failing_commits = 0
         """How many of the next commits fail before they reach the store."""
         self.reads_fail = False
