@@ -80,12 +80,18 @@ class Dispatcher:
         self._settings = settings
         self._executions: dict[tuple[str, RunId], Execution] = {}
         self._draining = False
+        self._drained = False
         self.recovered = asyncio.Event()
         """Set once all runs that an earlier process left have their ends. Until then what is in their logs is not known
         yet: calls for them wait."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def abandoned(self) -> int:
+        """How many agents are still at work after the drain, though their runs have ended."""
+        return len(self._executions) if self._drained else 0
 
     @property
     def draining(self) -> bool:
@@ -110,6 +116,8 @@ class Dispatcher:
                 known = await self._store.run(log.epoch, run_id) or log.run(run_id)
             if known is not None:
                 await self.event_log.committed()
+                if log.deleted:
+                    raise RequestError("not_found", "the thread was deleted")
                 yield Accepted(log, known, self._position(log, known), known.status, known=True)
                 return
             execution = self._accept(principal, request, log, run_id, request_id)
@@ -158,12 +166,7 @@ class Dispatcher:
             principal.user_id, log.epoch, execution, max_running=limits.max_running, max_queued=limits.max_queued
         )
         execution.ticket = ticket
-        if request.on_busy == "interrupt":
-            self._cancel(log, None)
-        try:
-            admitted = self.engines.admission.submit(ticket)
-        except RefusedError as refused:
-            raise RequestError(refused.code, str(refused), retry_after=1.0) from None
+        admitted = self._submit(ticket, log, interrupt=request.on_busy == "interrupt")
         log.runs[run_id] = row
         self._executions[log.epoch, run_id] = execution
         self._idle.clear()
@@ -174,6 +177,29 @@ class Dispatcher:
             execution.wait(self._settings.queue_timeout)
         self.event_log.save(log, row)
         return execution
+
+    def _submit(self, ticket: Ticket[Execution], log: ThreadLog, *, interrupt: bool) -> bool:
+        """Whether the run may start now. With `interrupt` the thread's other runs are cancelled, but only when the run
+        is accepted: a refusal has no effect."""
+        admission = self.engines.admission
+        try:
+            admitted = admission.submit(ticket)
+        except RefusedError as refused:
+            # The places in the queue that the thread's own runs would leave are this one's to take.
+            leaving = interrupt and any(
+                not execution.begun and execution.stop_reason is None for execution in self._executions_of(log)
+            )
+            if not leaving:
+                raise RequestError(refused.code, str(refused), retry_after=1.0) from None
+            self._cancel(log, None)
+            return admission.submit(ticket)
+        if interrupt:
+            self._cancel(log, None)
+        return admitted
+
+    def _executions_of(self, log: ThreadLog) -> list[Execution]:
+        found = (self._executions.get((log.epoch, RunId(run_id))) for run_id in log.runs)
+        return [execution for execution in found if execution is not None]
 
     def _position(self, log: ThreadLog, run: RunRow) -> int:
         return run.first_seq - 1 if run.first_seq else log.visible
@@ -275,6 +301,8 @@ class Dispatcher:
 
     async def runs(self, log: ThreadLog) -> list[RunRow]:
         """The newest runs of a thread, oldest first."""
+        if any(row.last_seq > log.visible for row in log.recent_runs.values()):
+            await self.event_log.committed()  # nobody may be told of an end before it is durable
         rows = await self._store.runs(log.epoch, SHOWN_RUNS) if log.durable else []
         shown = {row.run_id: row for row in rows}
         for live in (*log.recent_runs.values(), *log.runs.values()):
@@ -291,6 +319,8 @@ class Dispatcher:
         row = log.run(run_id)
         if row is None and not log.knows_all_runs:
             row = await self._store.run(log.epoch, run_id) or log.run(run_id)
+        if row is not None and row.last_seq > log.visible:
+            await self.event_log.committed()  # it has ended, but nobody may be told before that is durable
         if row is None:
             raise RequestError("not_found", "there is no such run")
         return row
@@ -307,15 +337,14 @@ class Dispatcher:
     async def delete(self, principal: Principal, thread_id: str) -> None:
         """Remove a thread. Returns when that is durable. Raises `RequestError` (`not_found`)."""
         async with self._log(principal, thread_id) as log:
-            executions = [self._executions.get((log.epoch, RunId(run_id))) for run_id in log.runs]
+            executions = self._executions_of(log)
             self.event_log.delete(log)
             log.runs.clear()
             for execution in executions:
-                if execution is None:
-                    continue
                 if execution.begun:
                     execution.stop(Outcome("cancelled"))
                 else:
+                    execution.leave_queue()
                     execution.row.finished_at = self._clock.time()
                     self._on_ended(execution)
             await self.event_log.committed()
@@ -327,8 +356,14 @@ class Dispatcher:
         self._draining = True
 
     async def drain(self, seconds: float) -> None:
-        """Give the active runs `seconds` to end, then end them with `run_interrupted`. Queued ones end at once."""
+        """Give the active runs `seconds` to end, then end them with `run_interrupted`. Queued ones end at once.
+
+        Afterwards only agents that ignore every cancel are left (`abandoned`). Repeating it does nothing.
+        """
         self.refuse_new_runs()
+        if self._drained:
+            return
+        self._drained = True
         why = interrupted("the server shut down; send the message again")
         for execution in list(self._executions.values()):
             if not execution.begun and not execution.over and execution.stop_reason is None:

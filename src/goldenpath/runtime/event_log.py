@@ -47,6 +47,9 @@ JOURNAL_ROWS: Final = 4096
 JOURNAL_BYTES: Final = 64 << 20
 """The same, by size."""
 
+LOAD_PAUSE: Final = 1.0
+"""How long to wait before a history that could not be read is tried again, in seconds."""
+
 _logger = structlog.get_logger("goldenpath.event_log")
 
 
@@ -221,8 +224,8 @@ class EventLog:
             row = await self._store.thread(key)
             if row is None:
                 return None
+            # The caller pins it before anything else can run: resting it here could forget it first.
             log = self._logs[key] = ThreadLog(row, durable=True)
-            self._rest(log)
             return log
         finally:
             del self._opening[key]
@@ -232,7 +235,7 @@ class EventLog:
         """Keep `log` in memory until `unpin`."""
         log.pins += 1
         if self._idle.pop(log.key, None) is not None:
-            self._idle_bytes -= log.size
+            self._idle_bytes -= log.weight
 
     def unpin(self, log: ThreadLog) -> None:
         """Undo one `pin`."""
@@ -248,14 +251,19 @@ class EventLog:
             return
         if log.key not in self._idle:
             self._idle[log.key] = log
-            self._idle_bytes += log.size
+            self._idle_bytes += log.weight
         while self._idle and (self._idle_bytes > self._settings.cache_bytes or len(self._idle) > IDLE_LOGS):
             key, oldest = self._idle.popitem(last=False)
-            self._idle_bytes -= oldest.size
+            self._idle_bytes -= oldest.weight
             del self._logs[key]
 
     def subscribe(self, cursor: Cursor) -> None:
-        """Let `cursor` be told of what becomes visible; its log stays in memory. The log is pinned by the caller."""
+        """Let `cursor` be told of what becomes visible; its log stays in memory. The log is pinned by the caller.
+
+        Raises `LogDeletedError`: nothing would ever come.
+        """
+        if cursor.log.deleted:
+            raise LogDeletedError(cursor.log.key.thread_id)
         self.pin(cursor.log)
         cursor.log.cursors[cursor] = None
 
@@ -333,7 +341,7 @@ class EventLog:
         if self._logs.get(log.key) is log:
             del self._logs[log.key]
         if self._idle.pop(log.key, None) is not None:
-            self._idle_bytes -= log.size
+            self._idle_bytes -= log.weight
         self._journaled.pop(log, None)
         self._deleting[log.key] = log
         epoch = log.epoch
@@ -460,7 +468,11 @@ class EventLog:
                 continue
             log.commit(head, segmented)
             for cursor in list(log.cursors):
-                cursor.notify()
+                try:
+                    cursor.notify()
+                except Exception:
+                    # One connection's fault must not keep what everybody else waits for.
+                    _logger.exception("notify_failed")
             if log.size > keep:
                 log.drop(keep)
             if log.idle:
@@ -508,10 +520,19 @@ class EventLog:
                     return seq, messages
 
     async def prepare_transcript(self, log: ThreadLog) -> None:
-        """Load the transcript of a log whose next run is about to begin. Harmless when repeated."""
-        if log.transcript is not None:
+        """Load the transcript of a log whose next run is about to begin. Harmless when repeated.
+
+        Tries until the store can be read: a run without its history would lose what its user said.
+        """
+        while log.transcript is None and not log.deleted:
+            try:
+                messages = await self._store.messages(log.epoch)
+                break
+            except StoreError as error:
+                _logger.error("history_unreadable", error=str(error))  # noqa: TRY400
+                await self._clock.sleep(LOAD_PAUSE)
+        else:
             return
-        messages = await self._store.messages(log.epoch)
         if log.transcript is None:
             log.transcript = Transcript([decode_message(body) for body in messages])
             log.transcript.mark_clean()

@@ -22,7 +22,6 @@ from goldenpath.runtime.lifecycle import Step, after
 from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run import Run, RunLimits
 from goldenpath.runtime.settings import Settings
-from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
@@ -105,8 +104,14 @@ class Execution:
         loop = asyncio.get_running_loop()
         self._queue_timer = loop.call_later(seconds, self._waited_too_long, Outcome("failed", error=error))
 
+    def leave_queue(self) -> None:
+        """It waits no longer: its timer would keep it in memory. Harmless when repeated."""
+        if self._queue_timer is not None:
+            self._queue_timer.cancel()
+            self._queue_timer = None
+
     def _waited_too_long(self, outcome: Outcome) -> None:
-        if not self.begun and not self.over:
+        if not self.begun and not self.over and self.stop_reason is None:
             self.stop_reason = outcome
             self._ended(self)
 
@@ -114,8 +119,7 @@ class Execution:
 
     def begin(self) -> None:
         """Start carrying the run out. Its ticket holds a place."""
-        if self._queue_timer is not None:
-            self._queue_timer.cancel()
+        self.leave_queue()
         if self.row.status == "queued":
             self.row.status = after(self.row.status, "begin")
         self._task = asyncio.create_task(self._work())
@@ -123,9 +127,6 @@ class Execution:
     async def _work(self) -> None:
         try:
             outcome = await self._carry_out()
-        except StoreError as error:
-            _logger.error("run_failed", run_id=self.run_id, error=str(error))  # noqa: TRY400
-            outcome = Outcome("failed", error=RequestError("internal", "the store cannot be read"))
         except asyncio.CancelledError:
             outcome = self.stop_reason or Outcome("cancelled")
         except Exception as error:
@@ -169,7 +170,8 @@ class Execution:
         )
         messages = self.log.transcript.messages if self.log.transcript is not None else []
         limits = RunLimits(settings.max_event_bytes, settings.max_run_bytes)
-        return Run(context, self._input, messages, self.log, self._event_log, clock, limits)
+        given = ev.decode_run_input(encode(self._input))  # the agent's own: the transcript keeps the messages of ours
+        return Run(context, given, messages, self.log, self._event_log, clock, limits)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
@@ -215,8 +217,7 @@ class Execution:
 
     def end_unbegun(self, outcome: Outcome) -> None:
         """Begin and end a queued run at once; its thread is free. Its transcript must be loaded."""
-        if self._queue_timer is not None:
-            self._queue_timer.cancel()
+        self.leave_queue()
         self.row.status = after(self.row.status, "begin")
         self._end(outcome)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -78,8 +79,7 @@ class Run:
     ) -> None:
         self.context = context
         self.input = run_input
-        self.messages = messages
-        """The whole conversation, the new messages last. The run's own copy: changing it changes nothing else."""
+        self._history = messages
         self.clock = clock
         self.cancelled = False
         """Whether somebody asked this run to stop. An async agent is cancelled as well; a plain function may look."""
@@ -96,12 +96,17 @@ class Run:
         self.cleanups: list[Callable[[], object]] = []
         self._threads: asyncio.Semaphore | None = None
 
+    @cached_property
+    def messages(self) -> list[ev.Message]:
+        """The whole conversation, the new messages last. The run's own copy: changing it changes nothing else."""
+        return [ev.decode_message(encode(message)) for message in self._history]
+
     # --- who and how long ---------------------------------------------------------------------------------------------
 
     @property
     def user_text(self) -> str:
         """The text of the last user message; empty where there is none."""
-        for message in reversed(self.messages):
+        for message in reversed(self._history):
             if isinstance(message, ev.UserMessage):
                 return message.text
         return ""

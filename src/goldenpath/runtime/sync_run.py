@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 from goldenpath.clock import Clock
 from goldenpath.runtime.context import UserExecutionContext
 from goldenpath.runtime.run import Run, TextStream, ToolCallStream
+from goldenpath.runtime.threads import call_in_thread
 from goldenpath.wire import events as ev
 
 T = TypeVar("T")
@@ -136,7 +137,8 @@ class SyncRun:
         )
 
     def on_cleanup(self, callback: Callable[[], object]) -> None:
-        self._run.on_cleanup(callback)
+        # It may block, as the function may: not on the event loop.
+        self._run.on_cleanup(lambda: call_in_thread(callback))
 
 
 class SyncTextStream:

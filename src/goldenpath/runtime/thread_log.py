@@ -328,6 +328,11 @@ class ThreadLog:
             self.knows_all_runs = False
 
     @property
+    def weight(self) -> int:
+        """About how many bytes it takes in memory, its messages included. Does not change while it is idle."""
+        return self.size + self.history_bytes
+
+    @property
     def idle(self) -> bool:
         """Whether nobody needs it in memory: it may be forgotten."""
         return not (self.pins or self.runs or self.cursors or self.touched or self.head > self.visible)

@@ -216,6 +216,8 @@ class Connection:
     # --- from the gateway ---------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
+        if self._paused:  # its pongs wait unread, and that is our doing
+            self._session.heard(now)
         for effect in self._session.tick(now, self._transport.buffered):
             self._carry_out(effect)
 

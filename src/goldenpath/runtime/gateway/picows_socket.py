@@ -76,10 +76,8 @@ class PicowsSocket(WSListener):
             return
         # picows gives the event loop a view of its own buffer for the header of a larger message, and overwrites that
         # buffer with the next one: what a slow socket had not taken yet would reach the client as garbage.
-        if size < 1 << 16:
-            header = b"\x81\x7e" + size.to_bytes(2, "big")
-        else:
-            header = b"\x81\x7f" + size.to_bytes(8, "big")
+        short = size < 1 << 16
+        header = b"\x81\x7e" + size.to_bytes(2, "big") if short else b"\x81\x7f" + size.to_bytes(8, "big")
         self._underlying.write(header + message)
 
     def ping(self) -> None:

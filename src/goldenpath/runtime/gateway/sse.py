@@ -17,6 +17,7 @@ from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.interfaces import ENDED, RunRow
 from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import Cursor, ThreadLog
+from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import CancelledOutcome, RunError, RunFinished, RunStarted, SuccessOutcome, encode
 
 KEEP_ALIVE: Final = 15.0
@@ -87,6 +88,8 @@ class SseStream:
 
     async def serve(self, receive: Receive, send: Send) -> None:
         """Answer the request with the stream. The log is pinned by the caller."""
+        if self._gateway.peers.user_is_full(self.principal):  # others were let in while the log was opened
+            raise RequestError("rate_limited", "all your connections are taken", retry_after=5.0)
         self._task = asyncio.current_task()
         self._gateway.event_log.subscribe(self._cursor)
         self._gateway.peers.add(self)
