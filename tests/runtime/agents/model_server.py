@@ -28,7 +28,7 @@ DIALECTS = {
 
 
 class ModelServer:
-    """`llmock serve` in a process of its own (https://pypi.org/project/llmock): plays models and their faults."""
+    """`llmock serve` (a package of its own authors) in a process of its own: plays models and their faults."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-c", "from llmock.cli import app; app()", "serve", "--port", "0"]
