@@ -7,6 +7,7 @@ what they ask of the events they say themselves.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -324,7 +325,8 @@ def _status_of(terminal: dict[str, Any]) -> str:
 
 def private(evidence: Evidence) -> Iterator[str]:
     """No user ever reads another user's marker."""
-    markers = evidence.markers
+    owners = {marker: user for user, marker in evidence.markers.items()}
+    any_marker = re.compile(b"|".join(map(re.escape, owners)) or b"(?!)")
     for record in evidence.records:
         match record:
             case h.Saw():
@@ -336,9 +338,9 @@ def private(evidence: Evidence) -> Iterator[str]:
             case _:
                 continue
         evidence.checked["private"] += 1
-        for other, marker in markers.items():
-            if other != user and marker in text:
-                yield f"{user} read {other}'s marker: {text[:300]!r}"
+        for marker in any_marker.findall(text):
+            if owners[marker] != user:
+                yield f"{user} read {owners[marker]}'s marker: {text[:300]!r}"
 
 
 def messages(evidence: Evidence) -> Iterator[str]:

@@ -76,12 +76,12 @@ class Life:
         thread_id, run_id = f"t{self._random.randrange(2)}", f"r{len(self.commands)}"
         steps: list[Json] = [
             {"do": "say", "text": f"{self.user.marker} {run_id}"},
-            {"do": "tool", "name": "search", "args": {"q": run_id}, "ms": [0, 30]},
-            {"do": "reason", "text": "x" * 40, "delay_ms": [0, 10]},
-            {"do": "deltas", "count": [0, 40], "size": [1, 40], "delay_ms": [0, 40]},
+            {"do": "tool", "name": "search", "args": {"q": run_id}, "ms": [0, 300]},
+            {"do": "reason", "text": "x" * 40, "delay_ms": [0, 40]},
+            {"do": "deltas", "count": [10, 40], "size": [1, 40], "delay_ms": [0, 80]},
         ]
         self._random.shuffle(steps)
-        text = json.dumps({"steps": steps[self._random.randrange(3) :]})
+        text = json.dumps({"steps": steps})
         self.commands[thread_id, run_id] = {
             "agent": "scripted", "text": text, "thread_id": thread_id, "run_id": run_id,
         }  # fmt: skip
@@ -101,7 +101,9 @@ class Life:
 async def test_what_anybody_saw_survives_every_kill(
     launch: Callable[..., ServerProcess], join: Join, history: History, long_run: bool, segment_bytes: str
 ) -> None:
-    kills = 25 if long_run else 2
+    if segment_bytes == "262144" and not long_run:
+        pytest.skip("the other size does for a short run")
+    kills = 25 if long_run else 4
     dice = random.Random(f"kills-{segment_bytes}")
     server = launch(segment_bytes=segment_bytes)
     users = [await join(server, f"user{number}") for number in range(USERS)]
@@ -129,8 +131,8 @@ async def test_what_anybody_saw_survives_every_kill(
         await user.audit(sorted({thread_id for thread_id, _ in life.commands}))
     _check_runs(history, users, lives)
     judge(history).require(
-        ended_once=USERS * 4, unchanged=USERS * 200, resume=USERS, kept=USERS * 3, messages=USERS, status=USERS * 4,
-        private=USERS * 200,
+        ended_once=USERS * 4, unchanged=USERS * 100, resume=USERS, kept=USERS * 3, messages=USERS, status=USERS * 4,
+        private=USERS * 100,
     )  # fmt: skip
 
 
