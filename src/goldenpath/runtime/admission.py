@@ -84,15 +84,9 @@ class Admission(Generic[R]):
         user = self._users.get(ticket.user)
         if user is None:
             user = _User()
-        if not user.waiting and self._may_start(ticket, user):
+        # Of those that wait nobody can start, or it would have: only an earlier run of the same thread goes first.
+        if self._may_start(ticket, user) and all(waiting.thread != ticket.thread for waiting in user.waiting):
             self._users[ticket.user] = user
-            self._start(ticket, user)
-            return True
-        # Others of this user wait, but for a thread or a place: this one may still go first if its own thread is free
-        # and none of them could take the place.
-        if self._may_start(ticket, user) and not any(
-            waiting.thread == ticket.thread or self._may_start(waiting, user) for waiting in user.waiting
-        ):
             self._start(ticket, user)
             return True
         if len(user.waiting) >= ticket.max_queued:
@@ -150,11 +144,13 @@ class Admission(Generic[R]):
         return started
 
     def _next(self, user: _User[R]) -> Ticket[R] | None:
-        """The first waiting run of `user` that may start: an earlier one of the same thread goes before it."""
+        """The first waiting run of `user` that may start: an earlier one of the same thread goes before it, also where
+        the user was allowed less when it came."""
+        passed: set[Hashable] = set()
         for ticket in user.waiting:
-            # A thread that an earlier waiting run is for is either busy, and stops this one too, or that run is it.
-            if self._may_start(ticket, user):
+            if ticket.thread not in passed and self._may_start(ticket, user):
                 return ticket
+            passed.add(ticket.thread)
         return None
 
     def _may_start(self, ticket: Ticket[R], user: _User[R]) -> bool:
