@@ -145,7 +145,8 @@ class Session:
 
     def close(self, code: int, reason: str, *, abort: bool = False) -> Close:
         """The decision to close. The shell carries it out, then calls `closed`."""
-        self.state = "closing"
+        if self.state == "open":
+            self.state = "closing"
         return Close(code, reason, abort)
 
     def closed(self) -> None:
