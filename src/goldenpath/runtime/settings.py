@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ class SettingsError(GoldenpathError, ValueError):
     """A setting that is missing or wrong; the message names it and says what is allowed."""
 
 
-class TierLimits(msgspec.Struct, frozen=True):
+class TierLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a user of one tier may use at once."""
 
     max_running: int = 2
@@ -194,6 +195,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 _ALIASES = {"ENVIRONMENT": "environment", "E2E_OAUTH_SIMULATION_KEY": "simulation_key"}
 _TYPES = msgspec.structs.fields(Settings)
+_MAY_BE_ZERO = frozenset(
+    {
+        "port", "max_waiting", "cancel_grace", "drain_timeout", "commit_interval", "cache_bytes", "retention_age",
+        "retention_bytes",
+    }
+)  # fmt: skip
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
@@ -249,10 +256,24 @@ def _validated(settings: Settings) -> Settings:
         raise SettingsError("GOLDENPATH_SECRET must have at least 32 bytes")
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("GOLDENPATH_TLS_CERT and GOLDENPATH_TLS_KEY must be set together")
-    for name in ("access_token_ttl", "heartbeat", "run_timeout", "write_timeout", "queue_timeout"):
-        if getattr(settings, name) <= 0:
-            raise SettingsError(f"GOLDENPATH_{name.upper()} must be above 0")
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _check_number(name, value)
+    for tier, limits in settings.tiers.items():
+        if limits.max_running < 1 or limits.max_queued < 0:
+            raise SettingsError(f"GOLDENPATH_TIERS: {tier} must have max_running above 0 and max_queued 0 or above")
     return settings
+
+
+def _check_number(name: str, value: float) -> None:
+    variable = f"GOLDENPATH_{name.upper()}"
+    if not math.isfinite(value):
+        raise SettingsError(f"{variable} must be a finite number")
+    if value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
+        raise SettingsError(f"{variable} must be {'0 or ' if name in _MAY_BE_ZERO else ''}above 0")
+    if name == "port" and value > 65535:
+        raise SettingsError(f"{variable} must be at most 65535")
 
 
 def data_path(settings: Settings, name: str) -> Path:
