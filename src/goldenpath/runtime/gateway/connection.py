@@ -373,9 +373,7 @@ class Connection:
         if self._ended:
             return
         life = principal.expires_at - self._gateway.clock.time()
-        self._gateway.peers.remove(self)
-        self.principal = principal
-        self._gateway.peers.add(self)
+        self._gateway.peers.renew(self, principal)
         self._session.renew(life, self._gateway.clock.monotonic())
         self._send(RefreshReply(command.id, round(life, 3)))
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
+
+_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")
+"""What some proxies write: an address with the client's port, which says nothing about who it is."""
 
 
 class TrustedProxies:
@@ -22,18 +27,15 @@ class TrustedProxies:
             return True
         if address is None:
             return self._unix
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
 
     def client_address(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """Who is at the other end: the peer, or what the last trusted proxy says of it. None where nobody knows."""
         if not self.trusts(peer):
             return peer
         hops = [
-            hop.strip()
+            _without_port(hop.strip())
             for name, value in headers
             if name == b"x-forwarded-for"
             for hop in value.decode("latin-1").split(",")
@@ -42,3 +44,17 @@ class TrustedProxies:
             if not self.trusts(hop):
                 return hop[:64] or peer
         return hops[0][:64] if hops and hops[0] else peer
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    # An IPv6 socket shows IPv4 peers in this form.
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed
+
+
+def _without_port(hop: str) -> str:
+    found = _PORT.fullmatch(hop)
+    return hop if found is None else found["v6"] or found["v4"] or hop

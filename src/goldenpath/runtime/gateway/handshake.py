@@ -64,4 +64,4 @@ def _may_connect(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     # Behind a proxy that ends TLS the scheme we see is not the browser's, so host and port decide.
-    return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
+    return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower() != ""

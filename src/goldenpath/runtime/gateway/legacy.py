@@ -12,6 +12,8 @@ from goldenpath.wire.events import (
     NEW_IN_1_0,
     CancelledOutcome,
     Content,
+    Message,
+    MessagesSnapshot,
     RunError,
     RunFinished,
     RunStarted,
@@ -23,7 +25,8 @@ from goldenpath.wire.events import (
 )
 
 _DIFFERENT: Final = tuple(
-    b'{"type":"%b"' % name.encode() for name in ("RUN_STARTED", "RUN_FINISHED", "TOOL_CALL_RESULT", *sorted(NEW_IN_1_0))
+    b'{"type":"%b"' % name.encode()
+    for name in ("RUN_STARTED", "RUN_FINISHED", "TOOL_CALL_RESULT", "MESSAGES_SNAPSHOT", *sorted(NEW_IN_1_0))
 )
 
 
@@ -38,9 +41,9 @@ def to_0x(event: bytes) -> bytes | None:
         case RunFinished(outcome=SuccessOutcome()):
             decoded.outcome = SuccessOutcome()
         case RunStarted(input=started) if started is not None:
-            for message in started.messages:
-                if isinstance(message, ToolMessage):
-                    message.content = _text(message.content)
+            _say_in_text(started.messages)
+        case MessagesSnapshot():
+            _say_in_text(decoded.messages)
         case ToolCallResult():
             decoded.content = _text(decoded.content)
         case RunFinished() | RunStarted():
@@ -48,6 +51,12 @@ def to_0x(event: bytes) -> bytes | None:
         case _:
             return None
     return encode(decoded)
+
+
+def _say_in_text(messages: list[Message]) -> None:
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            message.content = _text(message.content)
 
 
 def _text(content: Content) -> str:

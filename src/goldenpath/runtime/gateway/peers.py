@@ -95,13 +95,22 @@ class Peers:
         if peer not in self._peers:
             return
         del self._peers[peer]
+        self._leave_session(peer)
+        _decrement(self._users, peer.principal.user_id)
+        if peer.address is not None:
+            _decrement(self._addresses, peer.address)
+
+    def renew(self, peer: Peer, principal: Principal) -> None:
+        """`peer`, which is counted in, acts for `principal` from now on: the same user with another token."""
+        self._leave_session(peer)
+        peer.principal = principal
+        self._by_session.setdefault(principal.session_id, {})[peer] = None
+
+    def _leave_session(self, peer: Peer) -> None:
         session = self._by_session[peer.principal.session_id]
         del session[peer]
         if not session:
             del self._by_session[peer.principal.session_id]
-        _decrement(self._users, peer.principal.user_id)
-        if peer.address is not None:
-            _decrement(self._addresses, peer.address)
 
     def end_session(self, session_id: SessionId, code: int, reason: str) -> None:
         """End every peer of a session."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 from typing import Any, Final, TypeVar
 
@@ -152,5 +153,5 @@ def problem(error: RequestError, *, status: int | None = None, headers: tuple[tu
     if document.status == 401:
         extra.append((b"www-authenticate", b"Bearer"))
     if error.retry_after is not None:
-        extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+        extra.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     return Answer(document.status, msgspec.json.encode(document), _PROBLEM, tuple(extra))
