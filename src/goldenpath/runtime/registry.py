@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
@@ -49,14 +50,19 @@ class Registry:
         permission: str | None = None,
         timeout: float | None = None,
     ) -> Agent:
-        """Register `function` under `name`. Raises ValueError for a name that is taken or malformed."""
+        """Register `function` under `name`. Raises ValueError for a name that is taken or malformed.
+
+        A coroutine function, a partial of one, or an object whose `__call__` is one gets a `Run` on the event loop;
+        everything else a `SyncRun` in a thread of its own.
+        """
         if not is_name(name):
             raise ValueError(f"an agent's name has 1 to 128 of the characters A-Z a-z 0-9 . _ : -; {name!r} has not")
         if name in self._agents:
             raise ValueError(f"there is an agent {name!r} already")
+        inner = _innermost(function)
         if description is None:
-            description = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")[:MAX_DESCRIPTION]
-        call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
+            description = (inspect.getdoc(inner) or "").split("\n\n")[0].replace("\n", " ")[:MAX_DESCRIPTION]
+        call = inner if inspect.isroutine(inner) else getattr(inner, "__call__", inner)  # noqa: B004
         agent = Agent(name, description, function, inspect.iscoroutinefunction(call), permission, timeout)
         self._agents[name] = agent
         return agent
@@ -77,3 +83,9 @@ class Registry:
         if agent is None or (agent.permission is not None and not principal.may(agent.permission)):
             raise RequestError("unknown_agent", f"there is no agent {name!r}")
         return agent
+
+
+def _innermost(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
