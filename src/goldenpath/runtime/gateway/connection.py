@@ -1,4 +1,4 @@
-"""One WebSocket connection: carries out what its session decides, and feeds its cursors' events to the socket.
+"""One WebSocket connection: carries out what its state machine decides, and feeds its cursors' events to the socket.
 
 Commands take effect one after another, in a task that lives only while there are any. Events are never queued for a
 client: a flush reads from the logs, at the cursors, as much as the socket takes, and goes on when the socket has room.
@@ -17,7 +17,7 @@ import structlog
 from goldenpath.clock import rfc3339
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import RunRequest
-from goldenpath.runtime.session import Close, Effect, Ping, Reply, Session
+from goldenpath.runtime.gateway.connection_state import Close, ConnectionState, Effect, Ping, SendFrame
 from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import Batch, Cursor, LogDeletedError, ThreadLog
 from goldenpath.wire import commands
@@ -111,7 +111,7 @@ class Connection:
     """A connected client. Belongs to the event loop's thread; the transport calls `on_...`."""
 
     __slots__ = (
-        "_busy", "_ended", "_flush_due", "_gateway", "_inbox", "_paused", "_room", "_session", "_subscriptions",
+        "_busy", "_ended", "_flush_due", "_gateway", "_inbox", "_paused", "_room", "_state", "_subscriptions",
         "_to_cancel", "_transport", "_turn", "address", "connection_id", "principal",
     )  # fmt: skip
 
@@ -122,7 +122,7 @@ class Connection:
         self._gateway = gateway
         self._transport = transport
         settings = gateway.settings
-        self._session = Session(
+        self._state = ConnectionState(
             gateway.clock.monotonic(),
             token_life=principal.expires_at - gateway.clock.time(),
             heartbeat=settings.heartbeat,
@@ -134,7 +134,7 @@ class Connection:
         """Subscriptions that have something to send."""
         self._flush_due = False
         self._ended = False
-        """Nothing more can be sent. The session may be over before: what came before its last frame is answered."""
+        """Nothing more can be sent. Its state may be over before: what came before its last frame is answered."""
         self._inbox: deque[tuple[bytes, bool]] = deque()
         """Lines that wait, and whether each is a binary message."""
         self._room: asyncio.Future[None] | None = None
@@ -164,9 +164,9 @@ class Connection:
 
     def on_message(self, message: bytes, *, binary: bool) -> None:
         """A whole message came."""
-        if self._session.is_over:
+        if self._state.is_over:
             return
-        self._session.heard(self._gateway.clock.monotonic())
+        self._state.heard(self._gateway.clock.monotonic())
         # Lines wait undecoded: a message of many small commands would otherwise take many times its own size.
         if binary or b"\n" not in message:
             self._inbox.append((message, binary))
@@ -180,7 +180,7 @@ class Connection:
 
     def on_heard(self) -> None:
         """A ping or pong came."""
-        self._session.heard(self._gateway.clock.monotonic())
+        self._state.heard(self._gateway.clock.monotonic())
 
     def on_drained(self) -> None:
         """The socket has room again."""
@@ -193,7 +193,7 @@ class Connection:
 
     def on_closed(self) -> None:
         """The connection is gone, for whatever reason."""
-        self._session.closed()
+        self._state.closed()
         self._ended = True
         self._inbox.clear()
         self._let_go_on()
@@ -217,13 +217,13 @@ class Connection:
 
     def tick(self, now: float) -> None:
         if self._paused:  # its pongs wait unread, and that is our doing
-            self._session.heard(now)
-        for effect in self._session.tick(now, self._transport.buffered):
+            self._state.heard(now)
+        for effect in self._state.tick(now, self._transport.buffered):
             self._carry_out(effect)
 
     def end(self, code: int, reason: str) -> None:
-        if not self._session.is_over:
-            self._carry_out(self._session.close(code, reason))
+        if not self._state.is_over:
+            self._carry_out(self._state.close(code, reason))
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -255,8 +255,8 @@ class Connection:
     def _next_command(self) -> Command | None:
         """Take in the next line; None where it holds no command: it is answered already."""
         line, binary = self._inbox.popleft()
-        for item in self._session.receive(line, binary=binary, now=self._gateway.clock.monotonic()):
-            if not isinstance(item, Reply | Close | Ping):
+        for item in self._state.receive(line, binary=binary, now=self._gateway.clock.monotonic()):
+            if not isinstance(item, SendFrame | Close | Ping):
                 return item
             self._carry_out(item)
         return None
@@ -374,7 +374,7 @@ class Connection:
             return
         life = principal.expires_at - self._gateway.clock.time()
         self._gateway.peers.renew(self, principal)
-        self._session.renew(life, self._gateway.clock.monotonic())
+        self._state.renew(life, self._gateway.clock.monotonic())
         self._send(RefreshReply(command.id, round(life, 3)))
 
     # --- subscriptions ------------------------------------------------------------------------------------------------
@@ -502,7 +502,7 @@ class Connection:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Reply():
+            case SendFrame():
                 # Also when a Close follows: the tenth bad frame is answered.
                 self._transport.send(commands.encode(effect.frame))
             case Ping():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldenpath.runtime.session import EXPIRY_NOTICE, Close, Ping, Reply, Session
+from goldenpath.runtime.gateway.connection_state import EXPIRY_NOTICE, Close, ConnectionState, Ping, SendFrame
 from goldenpath.wire import commands
 from goldenpath.wire.commands import ErrorReply, PingCommand, TokenExpiring
 from goldenpath.wire.errors import GOING_AWAY, PROTOCOL_MISUSE, TOO_SLOW, UNAUTHORIZED
@@ -14,19 +14,19 @@ BAD = b"hello"
 WRONG = b'{"id":"w","op":"attach"}'
 
 
-def session(
+def opened(
     *, token_life: float = 1e9, heartbeat: float = 25.0, write_timeout: float = 60.0, max_bad_frames: int = 10
-) -> Session:
-    return Session(
+) -> ConnectionState:
+    return ConnectionState(
         0.0, token_life=token_life, heartbeat=heartbeat, write_timeout=write_timeout, max_bad_frames=max_bad_frames
     )
 
 
-def codes(answers: list[commands.Command | Reply | Close | Ping]) -> list[str | int | None]:
+def codes(answers: list[commands.Command | SendFrame | Close | Ping]) -> list[str | int | None]:
     """Short: ids of commands, error codes of replies, close codes."""
     found: list[str | int | None] = []
     for answer in answers:
-        if isinstance(answer, Reply):
+        if isinstance(answer, SendFrame):
             assert isinstance(answer.frame, ErrorReply)
             found.append(answer.frame.error.code)
         elif isinstance(answer, Close):
@@ -43,24 +43,26 @@ def codes(answers: list[commands.Command | Reply | Close | Ping]) -> list[str | 
 
 def test_every_line_of_a_message_is_a_frame_and_blank_lines_are_none() -> None:
     message = b"\n".join([GOOD % 1, b"", b"  \r", GOOD % 2 + b"\r", BAD, GOOD % 3, b""])
-    assert codes(session().receive(message, binary=False, now=1.0)) == [1, 2, "bad_frame", 3]
+    assert codes(opened().receive(message, binary=False, now=1.0)) == [1, 2, "bad_frame", 3]
 
 
 @pytest.mark.parametrize("message", [b"", b"\n", b" \n\t\r\n"])
 def test_a_message_of_blank_lines_asks_for_nothing(message: bytes) -> None:
-    assert session().receive(message, binary=False, now=1.0) == []
+    assert opened().receive(message, binary=False, now=1.0) == []
 
 
 def test_a_binary_message_is_one_bad_frame_whatever_it_holds() -> None:
-    (reply,) = session().receive(GOOD % 1 + b"\n" + GOOD % 2, binary=True, now=1.0)
-    assert isinstance(reply, Reply)
+    (reply,) = opened().receive(GOOD % 1 + b"\n" + GOOD % 2, binary=True, now=1.0)
+    assert isinstance(reply, SendFrame)
     assert isinstance(reply.frame, ErrorReply)
     assert (reply.frame.re, reply.frame.error.code) == (None, "bad_frame")
 
 
 def test_a_refusal_repeats_the_id_where_there_is_one() -> None:
-    found = session().receive(WRONG + b"\n" + BAD, binary=False, now=1.0)
-    assert [reply.frame.re for reply in found if isinstance(reply, Reply) and isinstance(reply.frame, ErrorReply)] == [
+    found = opened().receive(WRONG + b"\n" + BAD, binary=False, now=1.0)
+    assert [
+        reply.frame.re for reply in found if isinstance(reply, SendFrame) and isinstance(reply.frame, ErrorReply)
+    ] == [
         "w",
         None,
     ]
@@ -73,7 +75,7 @@ def test_a_refusal_repeats_the_id_where_there_is_one() -> None:
     st.integers(1, 5),
 )
 def test_only_bad_frames_in_a_row_close_and_the_last_one_is_answered(messages: list[list[str]], limit: int) -> None:
-    state = session(max_bad_frames=limit)
+    state = opened(max_bad_frames=limit)
     lines = {"good": GOOD % 1, "bad": BAD, "wrong": WRONG, "blank": b"  "}
     answers: dict[str, str | int] = {"good": 1, "bad": "bad_frame", "wrong": "bad_request"}
     in_a_row = 0
@@ -98,19 +100,19 @@ def test_only_bad_frames_in_a_row_close_and_the_last_one_is_answered(messages: l
 @settings(max_examples=300)
 @given(st.lists(st.one_of(st.binary(max_size=60), st.text(max_size=40).map(str.encode)), max_size=5), st.booleans())
 def test_nothing_that_a_client_sends_raises(lines: list[bytes], binary: bool) -> None:
-    state = session(max_bad_frames=3)
+    state = opened(max_bad_frames=3)
     for line in lines:
         for answer in state.receive(line, binary=binary, now=1.0):
-            if isinstance(answer, Reply):
+            if isinstance(answer, SendFrame):
                 assert commands.encode(answer.frame)
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_session_that_is_over_takes_nothing_in_and_asks_for_nothing() -> None:
+def test_a_connection_that_is_over_takes_nothing_in_and_asks_for_nothing() -> None:
     for end in ("close", "closed"):
-        state = session(token_life=10.0)
+        state = opened(token_life=10.0)
         if end == "close":
             assert state.close(1000, "bye") == Close(1000, "bye")
         else:
@@ -121,14 +123,14 @@ def test_a_session_that_is_over_takes_nothing_in_and_asks_for_nothing() -> None:
 
 
 def test_a_connection_that_is_gone_does_not_begin_to_close() -> None:
-    state = session()
+    state = opened()
     state.closed()
     state.close(1000, "too late")
     assert state.state == "closed"
 
 
 def test_closing_ends_in_closed() -> None:
-    state = session()
+    state = opened()
     states = [state.state]
     state.close(1000, "bye", abort=True)
     states.append(state.state)
@@ -141,34 +143,34 @@ def test_closing_ends_in_closed() -> None:
 
 
 def test_a_client_is_told_once_before_its_token_expires_and_closed_when_it_has() -> None:
-    state = session(token_life=100.0, heartbeat=1e9)
+    state = opened(token_life=100.0, heartbeat=1e9)
     seen: list[tuple[int, object]] = []
     for now in range(102):
         seen += [(now, effect) for effect in state.tick(float(now), 0)]
     assert seen == [
-        (40, Reply(TokenExpiring(60.0))),
+        (40, SendFrame(TokenExpiring(60.0))),
         (100, Close(UNAUTHORIZED, "the token expired")),
     ]
 
 
 def test_a_token_with_less_left_is_told_of_at_once() -> None:
-    state = session(token_life=12.3456)
-    assert state.tick(0.0, 0) == [Reply(TokenExpiring(12.346))]
+    state = opened(token_life=12.3456)
+    assert state.tick(0.0, 0) == [SendFrame(TokenExpiring(12.346))]
     assert state.tick(1.0, 0) == []
 
 
 def test_a_new_token_starts_a_new_life_with_a_notice_of_its_own() -> None:
-    state = session(token_life=50.0, heartbeat=1e9)
+    state = opened(token_life=50.0, heartbeat=1e9)
     assert len(state.tick(0.0, 0)) == 1
     state.renew(200.0, now=10.0)
     assert state.tick(149.0, 0) == []
-    assert state.tick(150.0, 0) == [Reply(TokenExpiring(EXPIRY_NOTICE))]
+    assert state.tick(150.0, 0) == [SendFrame(TokenExpiring(EXPIRY_NOTICE))]
     assert state.tick(209.0, 0) == []
     assert state.tick(210.0, 0) == [Close(UNAUTHORIZED, "the token expired")]
 
 
 def test_a_dead_token_closes_even_one_who_does_not_read() -> None:
-    state = session(token_life=5.0, write_timeout=60.0)
+    state = opened(token_life=5.0, write_timeout=60.0)
     state.tick(1.0, 1000)
     (close,) = state.tick(5.0, 1000)
     assert isinstance(close, Close)
@@ -179,14 +181,14 @@ def test_a_dead_token_closes_even_one_who_does_not_read() -> None:
 
 
 def test_a_silent_peer_is_pinged_once_and_dropped_after_another_heartbeat() -> None:
-    state = session(heartbeat=10.0)
+    state = opened(heartbeat=10.0)
     seen = [(now, effect) for now in range(25) for effect in state.tick(float(now), 0)]
     assert seen == [(10, Ping()), (20, Close(GOING_AWAY, "silent for two heartbeats", abort=True))]
 
 
 @pytest.mark.parametrize("sign", ["pong", "message"])
 def test_any_sign_of_life_starts_the_silence_anew(sign: str) -> None:
-    state = session(heartbeat=10.0)
+    state = opened(heartbeat=10.0)
     pings = []
     for now in range(100):
         effects = state.tick(float(now), 0)
@@ -201,7 +203,7 @@ def test_any_sign_of_life_starts_the_silence_anew(sign: str) -> None:
 
 
 def test_after_a_pause_of_this_process_nobody_is_dropped_before_they_could_answer() -> None:
-    state = session(heartbeat=10.0)
+    state = opened(heartbeat=10.0)
     assert state.tick(500.0, 0) == [Ping()]
     assert state.tick(509.0, 0) == []
     (close,) = state.tick(510.0, 0)
@@ -209,7 +211,7 @@ def test_after_a_pause_of_this_process_nobody_is_dropped_before_they_could_answe
 
 
 def test_a_peer_that_the_ping_cannot_have_reached_is_not_dropped_for_silence() -> None:
-    state = session(heartbeat=10.0, write_timeout=60.0)
+    state = opened(heartbeat=10.0, write_timeout=60.0)
     assert state.tick(10.0, 0) == [Ping()]
     assert state.tick(30.0, 500) == []
 
@@ -219,7 +221,7 @@ def test_a_peer_that_the_ping_cannot_have_reached_is_not_dropped_for_silence() -
 
 def closed_at(buffered: list[int], *, write_timeout: float = 5.0) -> int | None:
     """The second in which a reader with so much waiting for it is closed."""
-    state = session(heartbeat=1e9, write_timeout=write_timeout)
+    state = opened(heartbeat=1e9, write_timeout=write_timeout)
     for now, size in enumerate(buffered):
         for effect in state.tick(float(now), size):
             assert effect == Close(TOO_SLOW, "nothing could be written")

@@ -20,7 +20,7 @@ EXPIRY_NOTICE: Final = 60.0
 """How long before its token expires a client is told, in seconds."""
 
 
-class Reply(msgspec.Struct, frozen=True):
+class SendFrame(msgspec.Struct, frozen=True):
     """Send this frame."""
 
     frame: commands.Frame
@@ -38,11 +38,11 @@ class Ping(msgspec.Struct, frozen=True):
     """Send a WebSocket ping."""
 
 
-Effect = Reply | Close | Ping
+Effect = SendFrame | Close | Ping
 State = Literal["open", "closing", "closed"]
 
 
-class Session:
+class ConnectionState:
     """One connection's state. `now` is always monotonic seconds; the token's life is given as seconds from now."""
 
     __slots__ = (
@@ -95,7 +95,7 @@ class Session:
         return self.state != "open"
 
     def _bad(self, error: BadCommand) -> list[Command | Effect]:
-        answers: list[Command | Effect] = [Reply(ErrorReply(error.re, ErrorBody.of(error)))]
+        answers: list[Command | Effect] = [SendFrame(ErrorReply(error.re, ErrorBody.of(error)))]
         if error.code == "bad_frame":
             self._bad_frames += 1
             if self._bad_frames >= self._max_bad_frames:
@@ -127,7 +127,7 @@ class Session:
             return [self.close(UNAUTHORIZED, "the token expired")]
         if left <= EXPIRY_NOTICE and not self._noticed:
             self._noticed = True
-            effects.append(Reply(TokenExpiring(round(left, 3))))
+            effects.append(SendFrame(TokenExpiring(round(left, 3))))
         if buffered == 0 or buffered < self._stuck_bytes:
             self._stuck_since = now
         elif now - self._stuck_since >= self._write_timeout:
