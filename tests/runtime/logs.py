@@ -15,7 +15,7 @@ from goldenpath.runtime.interfaces import LogStore, RunRow, ThreadKey
 from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.stores.memory_log import MemoryLog
-from goldenpath.runtime.thread_log import Cursor, ThreadLog
+from goldenpath.runtime.thread_log import Follower, ThreadLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.events import encode
 from goldenpath.wire.ids import RunId, ThreadId, UserId
@@ -74,8 +74,8 @@ class Subscriber:
         self.received: list[tuple[RunId, bytes]] = []
         self.told = 0
         self.deleted = False
-        self.cursor = Cursor(log, after, self._notify, self._on_deleted)
-        logs.event_log.subscribe(self.cursor)
+        self.follower = Follower(log, after, self._notify, self._on_deleted)
+        logs.event_log.subscribe(self.follower)
 
     def _notify(self) -> None:
         self.told += 1
@@ -86,17 +86,17 @@ class Subscriber:
     async def read(self, max_bytes: int = 1 << 20) -> int:
         """Take what there is. Returns how many events that were."""
         before = len(self.received)
-        while self.cursor.behind and not self.deleted:
-            batch = await self.logs.event_log.read(self.cursor.log, self.cursor.position, max_bytes)
+        while self.follower.behind and not self.deleted:
+            batch = await self.logs.event_log.read(self.follower.log, self.follower.position, max_bytes)
             if batch is None:
                 break
-            assert batch.first_seq == self.cursor.position + 1
-            self.cursor.position = batch.last_seq
+            assert batch.first_seq == self.follower.position + 1
+            self.follower.position = batch.last_seq
             self.received += [(batch.run_id, event) for event in batch.events]
         return len(self.received) - before
 
     def leave(self) -> None:
-        self.logs.event_log.unsubscribe(self.cursor)
+        self.logs.event_log.unsubscribe(self.follower)
 
 
 class Logs:

@@ -262,7 +262,7 @@ async def test_a_log_exists_for_others_once_a_run_was_accepted_and_committed(log
     assert not opening.done()
     logs.store.release_commits()
     await logs.meanwhile(opening)
-    assert opening.result().cursor.log.durable
+    assert opening.result().follower.log.durable
 
 
 async def test_a_log_that_was_made_for_nothing_is_forgotten(logs: Logs) -> None:
@@ -280,8 +280,8 @@ async def test_a_log_is_opened_from_the_store_once_however_many_ask(store: LogSt
     async with Logs(store).running() as logs:
         readers = await asyncio.gather(*(logs.subscribe() for _ in range(20)))
         assert logs.store.reads.count("thread") == 1
-        assert len({id(reader.cursor.log) for reader in readers}) == 1
-        log = readers[0].cursor.log
+        assert len({id(reader.follower.log) for reader in readers}) == 1
+        log = readers[0].follower.log
         assert (log.epoch, log.head, log.visible) == (made.epoch, made.head, made.head)
 
 
@@ -352,7 +352,7 @@ async def test_a_log_can_be_deleted_at_any_moment(logs: Logs, moment: str) -> No
     assert len(await logs.whole(key("t2"))) == other.log.head
 
 
-async def test_deleting_tells_every_cursor_and_wakes_who_waits(memory_logs: Logs) -> None:
+async def test_deleting_tells_every_follower_and_wakes_who_waits(memory_logs: Logs) -> None:
     logs = memory_logs
     run = await logs.run()
     await logs.settle()
@@ -367,7 +367,7 @@ async def test_deleting_tells_every_cursor_and_wakes_who_waits(memory_logs: Logs
     for reader in readers:
         reader.leave()
         reader.leave()
-    assert logs.event_log.statistics().cursors == 0
+    assert logs.event_log.statistics().followers == 0
     assert logs.event_log.statistics().logs == 0
 
 
@@ -453,7 +453,7 @@ async def test_a_bounded_number_of_idle_logs_stays(memory_logs: Logs, monkeypatc
     assert len(await memory_logs.whole(key("t0"))) == 5
 
 
-async def test_a_log_with_a_cursor_an_active_run_or_a_pin_is_not_forgotten() -> None:
+async def test_a_log_with_a_follower_an_active_run_or_a_pin_is_not_forgotten() -> None:
     async with Logs(cache_bytes=0).running() as logs:
         await logs.run("r1", key("followed"))
         await logs.settle()
@@ -641,9 +641,9 @@ async def test_what_is_too_old_is_removed_and_a_cursor_there_is_told(logs: Logs)
         reader = await other.subscribe()
         logs.clock.advance(20)
         await other.event_log.retain()
-        assert other.event_log.active(key()) is reader.cursor.log
-        assert reader.cursor.log.floor == 6
-        assert reader.cursor.log.lost(0)
+        assert other.event_log.active(key()) is reader.follower.log
+        assert reader.follower.log.floor == 6
+        assert reader.follower.log.lost(0)
         assert await reader.read() == 0
         reader.leave()
         later = await other.subscribe(after=5)
@@ -723,7 +723,7 @@ async def test_a_cursor_on_a_log_that_was_opened_while_retention_ran_is_told_too
         gate.set()
         reader = await asyncio.wait_for(opening, 10)
         assert await reader.read() == 0
-        assert reader.cursor.log.lost(0)
+        assert reader.follower.log.lost(0)
         reader.leave()
 
 
@@ -835,7 +835,7 @@ async def test_statistics_count_what_is_held_and_what_was_done(memory_logs: Logs
     await logs.settle()
     reader = await logs.subscribe()
     statistics = logs.event_log.statistics()
-    assert (statistics.logs, statistics.idle_logs, statistics.cursors) == (1, 0, 1)
+    assert (statistics.logs, statistics.idle_logs, statistics.followers) == (1, 0, 1)
     assert (statistics.bytes, statistics.events, statistics.failures) == (run.log.size, 5, 0)
     assert statistics.commits == len(logs.store.commits)
     assert statistics.healthy

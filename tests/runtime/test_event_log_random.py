@@ -135,16 +135,16 @@ class Life:
         await self.logs.meanwhile(subscribe())
 
     async def read(self, reader: Subscriber) -> None:
-        log = reader.cursor.log
+        log = reader.follower.log
         assert self.logs.event_log.active(log.key) is log
         visible = log.visible
         await self.logs.meanwhile(reader.read((1, 150, 1 << 20)[self.choose(3)]))
-        assert reader.cursor.position >= visible
+        assert reader.follower.position >= visible
         self.check(reader)
 
     def check(self, reader: Subscriber) -> None:
         """A reader sees what was appended, from its start on, without a gap; and never what is not durable."""
-        epoch = reader.cursor.log.epoch
+        epoch = reader.follower.log.epoch
         stop = reader.start + len(reader.received)
         assert reader.received == self.appended[epoch][reader.start : stop]
         if stop > len(self.seen.get(epoch, [])):
@@ -163,7 +163,7 @@ class Life:
             return
         self.runs.pop(thread, None)
         self.readers = [reader for reader in self.readers if not reader.deleted]
-        assert all(reader.cursor.log is not log for reader in self.readers)
+        assert all(reader.follower.log is not log for reader in self.readers)
         self.deleting.add(log.epoch)
         assert self.logs.event_log.active(thread) is None
         if self.choose(2):
@@ -218,14 +218,14 @@ class Life:
         await self.logs.settle()
         for reader in self.readers:
             await self.read(reader)
-            assert reader.cursor.position == reader.cursor.log.head
+            assert reader.follower.position == reader.follower.log.head
             reader.leave()
         await self.look(killed=False)
         for thread in list(self.runs):
             self.finish(thread)
         await self.logs.settle()
         statistics = self.logs.event_log.statistics()
-        assert statistics.cursors == 0
+        assert statistics.followers == 0
         assert statistics.logs == statistics.idle_logs
         assert statistics.bytes <= 500
         idle = self.logs.event_log._idle.values()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from goldenpath.runtime.interfaces import JournalEntry, RunRow, Segment, ThreadKey, ThreadRow
-from goldenpath.runtime.thread_log import READ_EVENTS, RECENT_RUNS, Batch, Cursor, LogDeletedError, ThreadLog, clip
+from goldenpath.runtime.thread_log import READ_EVENTS, RECENT_RUNS, Batch, Follower, LogDeletedError, ThreadLog, clip
 from goldenpath.wire import events as ev
 from goldenpath.wire.events import decode_event, encode
 from goldenpath.wire.ids import Epoch, RunId, ThreadId, UserId
@@ -211,7 +211,7 @@ class LogAndStore(RuleBasedStateMachine):
         return [found[seq] for seq in sorted(found)]
 
     @invariant()
-    def every_cursor_reads_what_follows_it_from_memory_or_from_segments(self) -> None:
+    def every_follower_reads_what_follows_it_from_memory_or_from_segments(self) -> None:
         assert self.log.visible == self.visible
         assert self.log.head == len(self.all)
         held = self.durable()
@@ -298,15 +298,15 @@ def test_clipping_gives_what_fits_and_at_least_one(max_bytes: int, count: int) -
     assert clip(events, max_bytes) == events[:count]
 
 
-def test_a_cursor_is_behind_while_it_has_not_read_what_is_visible() -> None:
+def test_a_follower_is_behind_while_it_has_not_read_what_is_visible() -> None:
     log = empty_log()
-    cursor = Cursor(log, 0, lambda: None, lambda: None)
+    follower = Follower(log, 0, lambda: None, lambda: None)
     append_run(log, "r1", 5)
-    seen = [cursor.behind]
+    seen = [follower.behind]
     commit_all(log)
-    seen.append(cursor.behind)
-    cursor.position = 1
-    seen.append(cursor.behind)
+    seen.append(follower.behind)
+    follower.position = 1
+    seen.append(follower.behind)
     assert seen == [False, True, False]
 
 
@@ -482,7 +482,7 @@ def test_a_log_is_idle_when_nobody_needs_it() -> None:
     log.runs[RunId("r2")] = run_row("r2")
     assert needed(log)
     log.runs.clear()
-    log.cursors[Cursor(log, 0, lambda: None, lambda: None)] = None
+    log.followers[Follower(log, 0, lambda: None, lambda: None)] = None
     assert needed(log)
 
 

@@ -1,7 +1,7 @@
 """All logs of the process: opening them, the group commit, replay from the store, retention.
 
 Group commit: one commit is in the store's hands at a time; whatever all runs append meanwhile gathers and goes with the
-next. When it has returned, its events become visible together, and every cursor that is behind is told once. Commits
+next. When it has returned, its events become visible together, and every follower that is behind is told once. Commits
 start at most once in `commit_interval`, so a lone event leaves at once and a flood leaves in large groups; that is also
 what makes several events share one socket write.
 """
@@ -29,7 +29,7 @@ from goldenpath.runtime.interfaces import (
 )
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.stores.database import StoreError
-from goldenpath.runtime.thread_log import Batch, Cursor, LogDeletedError, ThreadLog, clip
+from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog, clip
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import decode_message, encode
 from goldenpath.wire.ids import Epoch, RunId, new_epoch
@@ -71,7 +71,7 @@ class EventLogStatistics(msgspec.Struct, frozen=True):
     logs: int
     idle_logs: int
     bytes: int
-    cursors: int
+    followers: int
     commits: int
     events: int
     failures: int
@@ -157,7 +157,7 @@ class EventLog:
             logs=len(self._logs),
             idle_logs=len(self._idle),
             bytes=sum(log.size for log in self._logs.values()),
-            cursors=sum(len(log.cursors) for log in self._logs.values()),
+            followers=sum(len(log.followers) for log in self._logs.values()),
             commits=self._commits,
             events=self._events,
             failures=self._failures,
@@ -257,20 +257,20 @@ class EventLog:
             self._idle_bytes -= oldest.weight
             del self._logs[key]
 
-    def subscribe(self, cursor: Cursor) -> None:
-        """Let `cursor` be told of what becomes visible; its log stays in memory. The log is pinned by the caller.
+    def subscribe(self, follower: Follower) -> None:
+        """Let `follower` be told of what becomes visible; its log stays in memory. The log is pinned by the caller.
 
         Raises `LogDeletedError`: nothing would ever come.
         """
-        if cursor.log.deleted:
-            raise LogDeletedError(cursor.log.key.thread_id)
-        self.pin(cursor.log)
-        cursor.log.cursors[cursor] = None
+        if follower.log.deleted:
+            raise LogDeletedError(follower.log.key.thread_id)
+        self.pin(follower.log)
+        follower.log.followers[follower] = None
 
-    def unsubscribe(self, cursor: Cursor) -> None:
+    def unsubscribe(self, follower: Follower) -> None:
         """Undo `subscribe`. Harmless when repeated, or when the log was deleted."""
-        if cursor.log.cursors.pop(cursor, cursor) is None:
-            self.unpin(cursor.log)
+        if follower.log.followers.pop(follower, follower) is None:
+            self.unpin(follower.log)
 
     # --- appending ----------------------------------------------------------------------------------------------------
 
@@ -353,9 +353,9 @@ class EventLog:
             del self._pending_runs[key]
         self._pending_deleted.append(log)
         self._work.set()
-        for cursor in list(log.cursors):
-            cursor.on_deleted()
-        log.cursors.clear()
+        for follower in list(log.followers):
+            follower.on_deleted()
+        log.followers.clear()
         log.commit(log.head, log.segmented)  # wakes the agents that wait for room; their next append is refused
 
     # --- the commit loop ----------------------------------------------------------------------------------------------
@@ -467,9 +467,9 @@ class EventLog:
             if log.deleted:
                 continue
             log.commit(head, segmented)
-            for cursor in list(log.cursors):
+            for follower in list(log.followers):
                 try:
-                    cursor.notify()
+                    follower.notify()
                 except Exception:
                     # One connection's fault must not keep what everybody else waits for.
                     _logger.exception("notify_failed")

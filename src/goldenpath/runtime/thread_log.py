@@ -1,4 +1,4 @@
-"""The log of one thread: what is in memory of it, and what a cursor may read. Sans-I/O.
+"""The log of one thread: what is in memory of it, and what a follower may read. Sans-I/O.
 
 A thread has one log for each (user, thread). Runs append to it one after another, so the log is a row of *slices*, each
 the consecutive events of one run:
@@ -11,7 +11,7 @@ the consecutive events of one run:
 `tail` has left memory and is read from the store's segments; what lies before `floor` is gone, and a cursor there has a
 gap. Slices hold each event's JSON once; every transport puts its own envelope around it.
 
-A *cursor* is a position in the log. It has no queue: one that lags costs nothing but its number.
+A *follower* stands at a position in the log. It has no queue: one that lags costs nothing but its number.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LogDeletedError(GoldenpathError):
 
 
 class Batch(NamedTuple):
-    """Consecutive events of one run, as a cursor reads them."""
+    """Consecutive events of one run, as a follower reads them."""
 
     first_seq: int
     run_id: RunId
@@ -67,8 +67,8 @@ class _Slice:
         return self.first_seq + len(self.events)
 
 
-class Cursor:
-    """A subscriber's position: every event up to `position` was handed to it.
+class Follower:
+    """Who is told of what becomes visible in a log. Every event up to `position` was handed to it.
 
     `notify` is called, on the loop, when there is more to read; `on_deleted` when the thread was deleted.
     """
@@ -93,7 +93,7 @@ class ThreadLog:
     """One thread's log in memory. All methods are synchronous and belong to the event loop's thread."""
 
     __slots__ = (
-        "appended_size", "created_at", "cursors", "deleted", "durable", "epoch", "floor", "folded", "head",
+        "appended_size", "created_at", "deleted", "durable", "epoch", "floor", "folded", "followers", "head",
         "history_bytes", "journaled_from", "key", "knows_all_runs", "message_count", "pins", "recent_runs", "recorded",
         "runs", "segmented", "size", "slices", "taken", "taken_size", "touched", "transcript", "updated_at", "visible",
         "waiters",
@@ -121,7 +121,7 @@ class ThreadLog:
         """Bytes that are not visible yet: how far an agent is ahead of the disk."""
         self.taken_size = 0
         """Those of them that the commit under way holds."""
-        self.cursors: dict[Cursor, None] = {}
+        self.followers: dict[Follower, None] = {}
         self.runs: dict[RunId, RunRow] = {}
         """The runs that have not ended, in the order in which they were accepted."""
         self.recent_runs: OrderedDict[RunId, RunRow] = OrderedDict()
@@ -261,8 +261,8 @@ class ThreadLog:
         return None
 
     def statistics(self) -> tuple[int, int]:
-        """Bytes in memory, and the number of cursors."""
-        return self.size, len(self.cursors)
+        """Bytes in memory, and the number of followers."""
+        return self.size, len(self.followers)
 
     # --- history ------------------------------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ class ThreadLog:
     @property
     def idle(self) -> bool:
         """Whether nobody needs it in memory: it may be forgotten."""
-        return not (self.pins or self.runs or self.cursors or self.touched or self.head > self.visible)
+        return not (self.pins or self.runs or self.followers or self.touched or self.head > self.visible)
 
 
 def clip(events: list[bytes], max_bytes: int) -> list[bytes]:

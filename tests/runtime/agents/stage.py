@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from goldenpath import App, Principal, Settings
 from goldenpath.runtime.app import Server
 from goldenpath.runtime.dispatcher import RunRequest
-from goldenpath.runtime.thread_log import Cursor
+from goldenpath.runtime.thread_log import Follower
 from goldenpath.wire import events as ev
 from goldenpath.wire.ids import RequestId, SessionId, UserId, new_id
 
@@ -76,20 +76,20 @@ class Stage:
         request = RunRequest(agent=agent, input=run_input, thread_id=thread_id, run_id=f"run-{next(self._numbers)}")
         async with self.server.dispatcher.start(ALICE, request, RequestId("request-1")) as accepted:
             woken = asyncio.Event()
-            cursor = Cursor(accepted.log, accepted.seq, woken.set, woken.set)
-            self.server.event_log.subscribe(cursor)
+            follower = Follower(accepted.log, accepted.seq, woken.set, woken.set)
+            self.server.event_log.subscribe(follower)
             try:
-                yield self._events(cursor, woken, accepted.run.run_id)
+                yield self._events(follower, woken, accepted.run.run_id)
             finally:
-                self.server.event_log.unsubscribe(cursor)
+                self.server.event_log.unsubscribe(follower)
 
-    async def _events(self, cursor: Cursor, woken: asyncio.Event, run_id: str) -> AsyncIterator[ev.Event]:
+    async def _events(self, follower: Follower, woken: asyncio.Event, run_id: str) -> AsyncIterator[ev.Event]:
         while True:
             woken.clear()
-            while cursor.behind:
-                batch = await self.server.event_log.read(cursor.log, cursor.position, 1 << 20)
+            while follower.behind:
+                batch = await self.server.event_log.read(follower.log, follower.position, 1 << 20)
                 assert batch is not None
-                cursor.position = batch.last_seq
+                follower.position = batch.last_seq
                 for data in batch.events if batch.run_id == run_id else ():
                     event = ev.decode_event(data)
                     yield event

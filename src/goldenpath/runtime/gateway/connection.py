@@ -1,8 +1,8 @@
-"""One WebSocket connection: carries out what its state machine decides, and feeds its cursors' events to the socket.
+"""One WebSocket connection: does what its state machine decides, and feeds its subscriptions' events to the socket.
 
 Commands take effect one after another, in a task that lives only while there are any. Events are never queued for a
-client: a flush reads from the logs, at the cursors, as much as the socket takes, and goes on when the socket has room.
-A client that does not read therefore costs its cursors and one socket buffer.
+client: a flush reads from the logs, where its followers stand, as much as the socket takes, and goes on when the socket
+has room. A client that does not read therefore costs its followers and one socket buffer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import RunRequest
 from goldenpath.runtime.gateway.connection_state import Close, ConnectionState, Effect, Ping, SendFrame
 from goldenpath.runtime.stores.database import StoreError
-from goldenpath.runtime.thread_log import Batch, Cursor, LogDeletedError, ThreadLog
+from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog
 from goldenpath.wire import commands
 from goldenpath.wire.commands import (
     AttachCommand,
@@ -93,11 +93,11 @@ class WsTransport(Protocol):
 class _Subscription:
     """One thread that this connection follows."""
 
-    __slots__ = ("batch", "cursor", "head", "loading", "queued", "run_id", "thread_id")
+    __slots__ = ("batch", "follower", "head", "loading", "queued", "run_id", "thread_id")
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
-        self.cursor: Cursor
+        self.follower: Follower
         self.batch: Batch | None = None
         """Events that were read from the store and wait to be sent."""
         self.loading = False
@@ -199,7 +199,7 @@ class Connection:
         self._let_go_on()
         self._turn.clear()
         for subscription in self._subscriptions.values():
-            self._gateway.event_log.unsubscribe(subscription.cursor)
+            self._gateway.event_log.unsubscribe(subscription.follower)
         self._subscriptions.clear()
         self._gateway.peers.remove(self)
         if self._to_cancel:
@@ -389,16 +389,16 @@ class Connection:
             self._drop(subscription)
             self._send(Detached(subscription.thread_id, "deleted"))
 
-        subscription.cursor = Cursor(log, seq, notify, on_deleted)
+        subscription.follower = Follower(log, seq, notify, on_deleted)
         self._subscriptions[log.key.thread_id] = subscription
-        self._gateway.event_log.subscribe(subscription.cursor)
-        if subscription.cursor.behind:
+        self._gateway.event_log.subscribe(subscription.follower)
+        if subscription.follower.behind:
             self._due(subscription)
 
     def _detach(self, thread_id: str) -> None:
         subscription = self._subscriptions.get(thread_id)
         if subscription is not None:
-            self._gateway.event_log.unsubscribe(subscription.cursor)
+            self._gateway.event_log.unsubscribe(subscription.follower)
             self._drop(subscription)
 
     def _drop(self, subscription: _Subscription) -> None:
@@ -440,7 +440,7 @@ class Connection:
             if transport.buffered + size >= HIGH_WATER:
                 break  # `on_drained` goes on
             subscription = turn[0]
-            cursor = subscription.cursor
+            follower = subscription.follower
             batch = self._next_batch(subscription)
             if batch is None:
                 turn.popleft()
@@ -454,7 +454,7 @@ class Connection:
                 frames.append(b'%b%d,"event":%b}' % (head, seq, event))
                 size += len(event)
                 seq += 1
-            cursor.position = seq - 1
+            follower.position = seq - 1
             if size >= MESSAGE_BYTES:
                 transport.send(b"\n".join(frames))
                 sent += size
@@ -464,23 +464,23 @@ class Connection:
 
     def _next_batch(self, subscription: _Subscription) -> Batch | None:
         """The next events of a subscription; None when there are none now, or they are being loaded."""
-        cursor = subscription.cursor
-        if not cursor.behind:
+        follower = subscription.follower
+        if not follower.behind:
             return None
-        batch = cursor.log.read(cursor.position, MESSAGE_BYTES)
+        batch = follower.log.read(follower.position, MESSAGE_BYTES)
         if batch is not None:
             return batch
         batch, subscription.batch = subscription.batch, None
-        if batch is not None and batch.first_seq == cursor.position + 1:
+        if batch is not None and batch.first_seq == follower.position + 1:
             return batch
         subscription.loading = True
         self._gateway.spawn(self._load(subscription))
         return None
 
     async def _load(self, subscription: _Subscription) -> None:
-        cursor = subscription.cursor
+        follower = subscription.follower
         try:
-            batch = await self._gateway.event_log.read(cursor.log, cursor.position, MESSAGE_BYTES)
+            batch = await self._gateway.event_log.read(follower.log, follower.position, MESSAGE_BYTES)
         except StoreError:
             _logger.exception("replay_failed")
             self.end(INTERNAL, "the log cannot be read")
@@ -489,11 +489,11 @@ class Connection:
             subscription.loading = False
         if self._subscriptions.get(subscription.thread_id) is not subscription:
             return
-        if batch is None and cursor.log.lost(cursor.position):
+        if batch is None and follower.log.lost(follower.position):
             self.end(TOO_SLOW, "the log moved past the cursor; attach again")
             return
         subscription.batch = batch
-        if cursor.behind:
+        if follower.behind:
             self._due(subscription)
 
     def _send(self, frame: commands.Frame) -> None:

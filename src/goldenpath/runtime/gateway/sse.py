@@ -1,6 +1,6 @@
 """Events over SSE: of one run until its end, or of a thread for as long as the client stays.
 
-Each stream is a cursor, read when the client's socket takes more; `send` waits while it does not.
+Each stream is a follower, read when the client's socket takes more; `send` waits while it does not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.interfaces import ENDED, RunRow
 from goldenpath.runtime.stores.database import StoreError
-from goldenpath.runtime.thread_log import Cursor, ThreadLog
+from goldenpath.runtime.thread_log import Follower, ThreadLog
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import CancelledOutcome, RunError, RunFinished, RunStarted, SuccessOutcome, encode
 
@@ -64,7 +64,7 @@ class SseStream:
         self._translate = translate
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
-        self._cursor = Cursor(log, seq, self._wake.set, self._finish)
+        self._follower = Follower(log, seq, self._wake.set, self._finish)
         self._task: asyncio.Task[object] | None = None
         self._sending_since: float | None = None
         self._expires = gateway.clock.monotonic() + principal.expires_at - gateway.clock.time()
@@ -91,7 +91,7 @@ class SseStream:
         if self._gateway.peers.user_is_full(self.principal):  # others were let in while the log was opened
             raise RequestError("rate_limited", "all your connections are taken", retry_after=5.0)
         self._task = asyncio.current_task()
-        self._gateway.event_log.subscribe(self._cursor)
+        self._gateway.event_log.subscribe(self._follower)
         self._gateway.peers.add(self)
         if self._gateway.accounts.is_revoked(self.principal.session_id):
             self._finish()
@@ -99,7 +99,7 @@ class SseStream:
         try:
             await self._send(send, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
             if self._snapshot is not None:
-                await self._send_body(send, b"event: gap\n" + self._message(self._cursor.position, self._snapshot))
+                await self._send_body(send, b"event: gap\n" + self._message(self._follower.position, self._snapshot))
             await self._follow(send)
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except StoreError:
@@ -107,7 +107,7 @@ class SseStream:
         finally:
             watcher.cancel()
             self._gateway.peers.remove(self)
-            self._gateway.event_log.unsubscribe(self._cursor)
+            self._gateway.event_log.unsubscribe(self._follower)
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -115,25 +115,25 @@ class SseStream:
         self._finish()
 
     async def _follow(self, send: Send) -> None:
-        cursor = self._cursor
+        follower = self._follower
         while not self._ended.is_set():
             self._wake.clear()
-            while cursor.behind and not self._ended.is_set():
-                batch = await self._gateway.event_log.read(self._log, cursor.position, CHUNK_BYTES)
+            while follower.behind and not self._ended.is_set():
+                batch = await self._gateway.event_log.read(self._log, follower.position, CHUNK_BYTES)
                 if batch is None:
-                    if self._log.lost(cursor.position):
+                    if self._log.lost(follower.position):
                         await self._tell_lost(send)
                         return
                     break
                 if self._run is not None and batch.run_id != self._run.run_id:
-                    cursor.position = batch.last_seq
+                    follower.position = batch.last_seq
                     continue
                 messages = []
                 for seq, event in enumerate(batch.events, batch.first_seq):
                     shown = event if self._translate is None else self._translate(event)
                     if shown is not None:
                         messages.append(self._message(seq, shown))
-                cursor.position = batch.last_seq
+                follower.position = batch.last_seq
                 await self._send_body(send, b"".join(messages))
                 if self._run is not None and batch.events[-1].startswith(_TERMINAL):
                     return
