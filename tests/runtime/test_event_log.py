@@ -12,9 +12,9 @@ import pytest
 from goldenpath.clock import ManualClock
 from goldenpath.runtime import event_log as module
 from goldenpath.runtime.event_log import JOURNAL_ROWS, TRIM_ROWS
-from goldenpath.runtime.interfaces import LogStore
+from goldenpath.runtime.interfaces import LogStore, StoreError
 from goldenpath.runtime.recovery import RecoveryError, recover
-from goldenpath.runtime.stores.database import Database, StoreError
+from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.stores.sqlite_log import SCHEMA, SqliteLog
 from goldenpath.runtime.thread_log import LogDeletedError

@@ -14,7 +14,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldenpath.runtime.interfaces import ENDED, Commit, LogStore, ThreadKey
+from goldenpath.runtime.interfaces import Commit, LogStore, ThreadKey
+from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_log import MemoryLog

@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from goldenpath.runtime.interfaces import ENDED, RunStatus
-from goldenpath.runtime.lifecycle import TRANSITIONS, IllegalStepError, Step, after
+from goldenpath.runtime.interfaces import RunStatus
+from goldenpath.runtime.lifecycle import ENDED, TRANSITIONS, IllegalStepError, Step, after
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 STEPS: tuple[Step, ...] = get_args(Step)

@@ -19,8 +19,8 @@ import uvicorn
 
 from goldenpath.runtime.app import App, Server
 from goldenpath.runtime.gateway.http_protocol import protocol_class
+from goldenpath.runtime.interfaces import StoreError
 from goldenpath.runtime.settings import Settings, SettingsError, load
-from goldenpath.runtime.stores.database import StoreError
 from goldenpath.wire.errors import GoldenpathError
 
 EXIT_USAGE = 2

@@ -20,7 +20,8 @@ from goldenpath.runtime.context import Principal
 from goldenpath.runtime.engine import EngineFactory, Outcome
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.execution import Execution, interrupted
-from goldenpath.runtime.interfaces import ENDED, LogStore, RunRow, RunStatus, ThreadKey, ThreadRow
+from goldenpath.runtime.interfaces import LogStore, RunRow, RunStatus, ThreadKey, ThreadRow
+from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
@@ -159,7 +160,7 @@ class Dispatcher:
             engines=self.engines,
             clock=self._clock,
             settings=self._settings,
-            ended=self._on_ended,
+            released=self._on_released,
             freed=self._settle,
         )
         ticket = Ticket(
@@ -206,7 +207,7 @@ class Dispatcher:
 
     # --- the end of a run ---------------------------------------------------------------------------------------------
 
-    def _on_ended(self, execution: Execution) -> None:
+    def _on_released(self, execution: Execution) -> None:
         """An execution gave up its place or shall leave the queue: free what it holds, and let others go on."""
         log = execution.log
         if execution.over:
@@ -255,7 +256,7 @@ class Dispatcher:
 
         Raises `RequestError` (`not_found`) for a thread or run that this user does not have.
         """
-        async with self._log(principal, thread_id) as log:
+        async with self.opened(principal, thread_id) as log:
             if run_id is not None:
                 await self._known(log, RunId(run_id))
             return self._cancel(log, None if run_id is None else RunId(run_id))
@@ -271,22 +272,17 @@ class Dispatcher:
                 execution.stop(Outcome("cancelled"))
             elif execution.stop_reason is None:
                 execution.stop_reason = Outcome("cancelled")
-                self._on_ended(execution)
+                self._on_released(execution)
         return cancelled
 
     # --- threads ------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _log(self, principal: Principal, thread_id: str) -> AsyncIterator[ThreadLog]:
+    async def opened(self, principal: Principal, thread_id: str) -> AsyncIterator[ThreadLog]:
+        """The principal's log of this name, kept in memory meanwhile. Raises `RequestError` (`not_found`)."""
         async with self.event_log.open(ThreadKey(principal.user_id, ThreadId(thread_id))) as log:
             if log is None:
                 raise RequestError("not_found", "there is no such thread")
-            yield log
-
-    @asynccontextmanager
-    async def opened(self, principal: Principal, thread_id: str) -> AsyncIterator[ThreadLog]:
-        """The principal's log of this name, kept in memory meanwhile. Raises `RequestError` (`not_found`)."""
-        async with self._log(principal, thread_id) as log:
             yield log
 
     async def threads(self, user_id: UserId, limit: int, before: tuple[float, str] | None) -> list[ThreadRow]:
@@ -312,7 +308,7 @@ class Dispatcher:
 
     async def run(self, principal: Principal, thread_id: str, run_id: str) -> RunRow:
         """One run. Raises `RequestError` (`not_found`)."""
-        async with self._log(principal, thread_id) as log:
+        async with self.opened(principal, thread_id) as log:
             return await self._known(log, RunId(run_id))
 
     async def _known(self, log: ThreadLog, run_id: RunId) -> RunRow:
@@ -327,7 +323,7 @@ class Dispatcher:
 
     async def messages(self, principal: Principal, thread_id: str) -> tuple[ThreadLog, int, list[bytes]]:
         """The history, complete up to the returned seq. Raises `RequestError` (`not_found`)."""
-        async with self._log(principal, thread_id) as log:
+        async with self.opened(principal, thread_id) as log:
             try:
                 seq, messages = await self.event_log.history(log)
             except LogDeletedError:
@@ -336,7 +332,7 @@ class Dispatcher:
 
     async def delete(self, principal: Principal, thread_id: str) -> None:
         """Remove a thread. Returns when that is durable. Raises `RequestError` (`not_found`)."""
-        async with self._log(principal, thread_id) as log:
+        async with self.opened(principal, thread_id) as log:
             executions = self._executions_of(log)
             self.event_log.delete(log)
             log.runs.clear()
@@ -346,7 +342,7 @@ class Dispatcher:
                 else:
                     execution.leave_queue()
                     execution.row.finished_at = self._clock.time()
-                    self._on_ended(execution)
+                    self._on_released(execution)
             await self.event_log.committed()
 
     # --- drain --------------------------------------------------------------------------------------------------------
@@ -368,7 +364,7 @@ class Dispatcher:
         for execution in list(self._executions.values()):
             if not execution.begun and not execution.over and execution.stop_reason is None:
                 execution.stop_reason = why
-                self._on_ended(execution)
+                self._on_released(execution)
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()

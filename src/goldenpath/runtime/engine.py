@@ -17,11 +17,11 @@ import msgspec
 import structlog
 
 from goldenpath.runtime.admission import Admission, Ticket
+from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run import Interrupted, Run, RunEndedError
 from goldenpath.runtime.sync_run import SyncRun
 from goldenpath.runtime.thread_log import LogDeletedError
-from goldenpath.runtime.threads import call_in_thread
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import Interrupt
 

@@ -23,12 +23,12 @@ from goldenpath.runtime.interfaces import (
     LogStore,
     MessageRows,
     RunRow,
+    StoreError,
     ThreadKey,
     ThreadRow,
     Unfinished,
 )
 from goldenpath.runtime.settings import Settings
-from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog, clip
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import decode_message, encode

@@ -58,7 +58,7 @@ class Execution:
         engines: EngineFactory[Execution],
         clock: Clock,
         settings: Settings,
-        ended: Callable[[Execution], None],
+        released: Callable[[Execution], None],
         freed: Callable[[ThreadLog], None],
     ) -> None:
         self.log = log
@@ -74,7 +74,7 @@ class Execution:
         self._engines = engines
         self._clock = clock
         self._settings = settings
-        self._ended = ended
+        self._released = released
         self._freed = freed
         self._task: asyncio.Task[None] | None = None
         self._run: Run | None = None
@@ -113,7 +113,7 @@ class Execution:
     def _waited_too_long(self, outcome: Outcome) -> None:
         if not self.begun and not self.over and self.stop_reason is None:
             self.stop_reason = outcome
-            self._ended(self)
+            self._released(self)
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Execution:
                 timer.cancel()
         if not self.over:
             self._end(self.stop_reason or outcome)
-        self._ended(self)
+        self._released(self)
 
     async def _carry_out(self) -> Outcome:
         await self._event_log.prepare_transcript(self.log)

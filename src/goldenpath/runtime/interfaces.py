@@ -11,10 +11,14 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from goldenpath.wire.errors import GoldenpathError
 from goldenpath.wire.ids import Epoch, RunId, SessionId, ThreadId, UserId
 
 RunStatus = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted"]
-ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled", "interrupted"})
+
+
+class StoreError(GoldenpathError):
+    """The store could not read or write: disk full, file damaged, closed."""
 
 
 class ThreadKey(NamedTuple):

@@ -27,6 +27,10 @@ TRANSITIONS: Final[dict[tuple[RunStatus, Step], RunStatus]] = {
 }
 
 
+ENDED: Final[frozenset[RunStatus]] = frozenset(TRANSITIONS.values()) - {status for status, _ in TRANSITIONS}
+"""Where a run stays: its terminal event is in the log."""
+
+
 class IllegalStepError(GoldenpathError):
     """A step that the table does not have."""
 

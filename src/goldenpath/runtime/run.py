@@ -18,8 +18,8 @@ from goldenpath.clock import Clock
 from goldenpath.runtime.containment import Contained
 from goldenpath.runtime.context import UserExecutionContext
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
-from goldenpath.runtime.threads import call_in_thread
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError, RequestError
 from goldenpath.wire.events import encode, seal

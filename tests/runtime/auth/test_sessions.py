@@ -7,8 +7,8 @@ import pytest
 
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.auth.accounts import Accounts
+from goldenpath.runtime.interfaces import StoreError
 from goldenpath.runtime.settings import Settings
-from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
 from goldenpath.wire.ids import SessionId
 from tests.runtime.auth.conftest import EMAIL, PASSWORD, MakeAccounts, refused, session_of

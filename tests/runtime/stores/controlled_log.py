@@ -8,8 +8,16 @@ from typing import TypeVar
 
 import msgspec
 
-from goldenpath.runtime.interfaces import Commit, LogStore, RunRow, Segment, ThreadKey, ThreadRow, Unfinished
-from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.interfaces import (
+    Commit,
+    LogStore,
+    RunRow,
+    Segment,
+    StoreError,
+    ThreadKey,
+    ThreadRow,
+    Unfinished,
+)
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.wire.ids import Epoch, RunId, UserId
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from goldenpath.runtime.interfaces import Unfinished
-from goldenpath.runtime.stores.database import Database, DataInUse, StoreError
+from goldenpath.runtime.interfaces import StoreError, Unfinished
+from goldenpath.runtime.stores.database import Database, DataInUse
 from goldenpath.runtime.stores.sqlite_log import SCHEMA, SqliteLog
 from goldenpath.wire.ids import Epoch
 from tests.runtime.stores.rows import commit, journal, key, messages, run, segment, thread

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldenpath.runtime.interfaces import Commit, LogStore, RunStatus, Unfinished
-from goldenpath.runtime.stores.database import Database, StoreError
+from goldenpath.runtime.interfaces import Commit, LogStore, RunStatus, StoreError, Unfinished
+from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.stores.sqlite_log import SCHEMA, SqliteLog
 from goldenpath.wire.ids import Epoch, RunId, UserId

@@ -18,7 +18,7 @@ from goldenpath.clock import rfc3339
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import RunRequest
 from goldenpath.runtime.gateway.connection_state import Close, ConnectionState, Effect, Ping, SendFrame
-from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.interfaces import StoreError
 from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog
 from goldenpath.wire import commands
 from goldenpath.wire.commands import (

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.http import HttpApi
 from goldenpath.runtime.gateway.request import Answer, ClientGoneError, Request, problem
-from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.interfaces import StoreError
 from goldenpath.runtime.thread_log import LogDeletedError
 from goldenpath.wire import answers
 from goldenpath.wire.errors import ErrorName, RequestError

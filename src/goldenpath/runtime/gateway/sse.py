@@ -14,8 +14,8 @@ from starlette.types import Message, Receive, Send
 
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.gateway import Gateway
-from goldenpath.runtime.interfaces import ENDED, RunRow
-from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.interfaces import RunRow, StoreError
+from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.runtime.thread_log import Follower, ThreadLog
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import CancelledOutcome, RunError, RunFinished, RunStarted, SuccessOutcome, encode

@@ -19,16 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from goldenpath.wire.errors import GoldenpathError
+from goldenpath.runtime.interfaces import StoreError
 
 T = TypeVar("T")
 Durability = Literal["process", "power"]
 
 SCHEMA_VERSION = 1
-
-
-class StoreError(GoldenpathError):
-    """The store could not read or write: disk full, file damaged, closed."""
 
 
 class DataInUse(StoreError):

@@ -10,16 +10,16 @@ from typing import TypeVar
 import msgspec
 
 from goldenpath.runtime.interfaces import (
-    ENDED,
     Commit,
     JournalEntry,
     RunRow,
     Segment,
+    StoreError,
     ThreadKey,
     ThreadRow,
     Unfinished,
 )
-from goldenpath.runtime.stores.database import StoreError
+from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.wire.ids import Epoch, RunId, UserId
 
 E = TypeVar("E", JournalEntry, Segment)
