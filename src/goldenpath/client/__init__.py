@@ -7,11 +7,12 @@ from goldenpath.client.link import LinkSettings
 from goldenpath.client.reconnect import Backoff
 from goldenpath.client.statistics import ClientStatistics
 from goldenpath.client.stream import Attachment, Delivery, Run
-from goldenpath.wire.answers import Me, Tokens
+from goldenpath.wire.answers import AgentInfo, Me, RunInfo, RunSummary, ThreadInfo, Threads, ThreadSummary, Tokens
 from goldenpath.wire.commands import Cursor
 from goldenpath.wire.errors import GoldenpathError, RequestError
 
 __all__ = [
+    "AgentInfo",
     "Api",
     "Attachment",
     "Backoff",
@@ -29,7 +30,12 @@ __all__ = [
     "ProtocolViolation",
     "RequestError",
     "Run",
+    "RunInfo",
+    "RunSummary",
     "Thread",
     "ThreadDetached",
+    "ThreadInfo",
+    "ThreadSummary",
+    "Threads",
     "Tokens",
 ]

@@ -13,8 +13,7 @@ import msgspec
 from goldenpath.client.errors import ConnectionLost, ProtocolViolation
 from goldenpath.client.tokens import TokenKeeper
 from goldenpath.clock import Clock
-from goldenpath.wire import answers
-from goldenpath.wire.answers import Me, Tokens
+from goldenpath.wire.answers import AgentInfo, Agents, Me, Messages, RunInfo, ThreadInfo, Threads, Tokens
 from goldenpath.wire.commands import Cursor
 from goldenpath.wire.errors import Problem, RequestError
 from goldenpath.wire.events import Message, decode_message
@@ -33,8 +32,8 @@ class History(msgspec.Struct, frozen=True):
 class Api:
     """The calls of one server for one user. Calls may run concurrently, and cancelling one is safe.
 
-    `http` is shared and not closed where it is given. An access token that has run out is renewed, and the call
-    repeated once.
+    `http` is shared and not closed where it is given; without it each call has 30 s for every step (connect, send,
+    receive). An access token that has run out is renewed, and the call repeated once.
     """
 
     def __init__(
@@ -91,28 +90,29 @@ class Api:
         self.tokens.forget()
 
     async def me(self) -> Me:
+        """Who the user is, and what the user may do."""
         return await self._get("/v1/auth/me", Me)
 
     # --- agents, threads, runs ----------------------------------------------------------------------------------
 
-    async def agents(self) -> list[answers.AgentInfo]:
+    async def agents(self) -> list[AgentInfo]:
         """The agents that this user may run."""
-        return (await self._get("/v1/agents", answers.Agents)).agents
+        return (await self._get("/v1/agents", Agents)).agents
 
-    async def threads(self, *, limit: int | None = None, cursor: str | None = None) -> answers.Threads:
+    async def threads(self, *, limit: int | None = None, cursor: str | None = None) -> Threads:
         """A page of the user's threads, the latest first; `cursor` is the page before's `next_cursor`."""
         query = {"limit": limit, "cursor": cursor}
         return await self._get(
-            "/v1/threads", answers.Threads, {name: value for name, value in query.items() if value is not None}
+            "/v1/threads", Threads, {name: value for name, value in query.items() if value is not None}
         )
 
-    async def thread(self, thread_id: str) -> answers.Thread:
+    async def thread(self, thread_id: str) -> ThreadInfo:
         """One thread: its epoch, its head and its latest runs. `not_found` where there is none of the user's."""
-        return await self._get(_path("threads", thread_id), answers.Thread)
+        return await self._get(_path("threads", thread_id), ThreadInfo)
 
     async def messages(self, thread_id: str) -> History:
         """The thread's history."""
-        found = await self._get(_path("threads", thread_id, "messages"), answers.Messages)
+        found = await self._get(_path("threads", thread_id, "messages"), Messages)
         return History(
             found.thread_id,
             Cursor(seq=found.seq, epoch=found.epoch),
@@ -123,14 +123,14 @@ class Api:
         """Delete the thread and cancel its runs. Who follows it is detached."""
         await self._call("DELETE", _path("threads", thread_id))
 
-    async def run_status(self, thread_id: str, run_id: str) -> answers.RunInfo:
+    async def run_status(self, thread_id: str, run_id: str) -> RunInfo:
         """One run: its status, its times, its error."""
-        return await self._get(_path("threads", thread_id, "runs", run_id), answers.RunInfo)
+        return await self._get(_path("threads", thread_id, "runs", run_id), RunInfo)
 
-    async def cancel_run(self, thread_id: str, run_id: str) -> answers.RunInfo:
+    async def cancel_run(self, thread_id: str, run_id: str) -> RunInfo:
         """Ask for the run's end; harmless when it has ended. Its terminal event follows."""
         answer = await self._call("POST", _path("threads", thread_id, "runs", run_id, "cancel"))
-        return _decoded(answer, answers.RunInfo)
+        return _decoded(answer, RunInfo)
 
     # --- how calls are made -------------------------------------------------------------------------------------
 

@@ -11,11 +11,11 @@ import httpx
 
 from goldenpath.client.api import Api, History
 from goldenpath.client.link import LinkSettings
-from goldenpath.client.session import Session
+from goldenpath.client.multiplexer import Multiplexer
 from goldenpath.client.statistics import ClientStatistics
 from goldenpath.client.stream import Attachment, Run
 from goldenpath.clock import Clock, SystemClock
-from goldenpath.wire import answers
+from goldenpath.wire.answers import ThreadInfo
 from goldenpath.wire.commands import Cursor, OnBusy, OnDisconnect, RunCommand, check_cursor
 from goldenpath.wire.events import RunAgentInput
 from goldenpath.wire.ids import new_id
@@ -62,7 +62,7 @@ class Client:
         if token is not None:
             self.api.tokens.set(token, refresh_token)
         self._ids = ids
-        self._session = Session(
+        self._multiplexer = Multiplexer(
             _websocket_url(base_url),
             self.api.tokens,
             clock=clock,
@@ -89,7 +89,7 @@ class Client:
 
     async def aclose(self) -> None:
         """Close. Streams and commands that wait end with `ClientClosed`; runs go on. Harmless when repeated."""
-        await self._session.aclose()
+        await self._multiplexer.aclose()
         await self.api.aclose()
 
     async def run(
@@ -121,25 +121,26 @@ class Client:
             on_disconnect=on_disconnect,
             on_busy=on_busy,
         )
-        return await self._session.run(command, thread_id, run_id)
+        return await self._multiplexer.run(command, thread_id, run_id)
 
     async def attach(self, thread_id: str, *, after: Cursor | None = None) -> Attachment:
         """Read every event of a thread after the cursor; without one, from now on; with seq 0, from the start.
 
         Close it when it is not needed any more (`async with`): what is not read holds a buffer full of events.
-        Raises `RequestError`: `not_found`, `bad_request` for a cursor out of form.
+        Raises `RequestError` (`not_found`; `bad_request` for a cursor out of form), `ConnectionLost`. Safe to cancel.
         """
         if after is not None:
             check_cursor(after)
-        return await self._session.attach(thread_id, after)
+        return await self._multiplexer.attach(thread_id, after)
 
     async def cancel(self, thread_id: str, run_id: str | None = None) -> list[str]:
-        """Ask for the end of a run, or of all runs of the thread. Returns the ids of those that end by it."""
-        return await self._session.cancel(thread_id, run_id)
+        """Ask for the end of a run, or (None) of all runs of the thread. Returns the ids of those that end by it: none
+        when all have ended. Raises `RequestError` (`not_found`) and `ConnectionLost`."""
+        return await self._multiplexer.cancel(thread_id, run_id)
 
     async def ping(self) -> str:
-        """Ask the server for its time, over the WebSocket."""
-        return await self._session.ping()
+        """Ask the server for its time, over the WebSocket, as RFC 3339 UTC. Raises `ConnectionLost`."""
+        return await self._multiplexer.ping()
 
     def thread(self, thread_id: str) -> Thread:
         """A thread by its name; nothing is asked of the server."""
@@ -147,7 +148,7 @@ class Client:
 
     def statistics(self) -> ClientStatistics:
         """What was counted so far."""
-        return self._session.statistics()
+        return self._multiplexer.statistics()
 
 
 class Thread:
@@ -192,7 +193,7 @@ class Thread:
         """The history."""
         return await self._client.api.messages(self.thread_id)
 
-    async def info(self) -> answers.Thread:
+    async def info(self) -> ThreadInfo:
         """The log's epoch and head, and the latest runs."""
         return await self._client.api.thread(self.thread_id)
 

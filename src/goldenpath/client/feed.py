@@ -1,4 +1,4 @@
-"""What one socket brings of one thread, handed to all streams that read the thread. The I/O is its session's."""
+"""What one socket brings of one thread, handed to all streams that read the thread. The I/O is its multiplexer's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from goldenpath.client.stream import Stream
 from goldenpath.wire.commands import Cursor
 
 
-class Wire(Protocol):
+class Sender(Protocol):
     """How a feed speaks to the server. Each call returns the command's id, or None while there is no connection."""
 
     def send_attach(self, thread_id: str, after: Cursor | None) -> int | None: ...
@@ -26,11 +26,11 @@ class Feed:
     not lag; what the others have seen already, their readers leave out.
     """
 
-    def __init__(self, wire: Wire, thread_id: str) -> None:
+    def __init__(self, sender: Sender, thread_id: str) -> None:
         self.thread_id = thread_id
         self.subscription = Subscription()
         self.gaps = 0
-        self._wire = wire
+        self._sender = sender
         self._streams: list[Stream] = []
 
     @property
@@ -89,7 +89,7 @@ class Feed:
     def unsubscribe(self) -> None:
         """Ask for nothing more."""
         if self.is_subscribed:
-            command = self._wire.send_detach(self.thread_id)
+            command = self._sender.send_detach(self.thread_id)
             if command is not None:
                 self.subscription.leave(command)
 
@@ -118,7 +118,7 @@ class Feed:
 
     def _ask(self) -> None:
         after = self._slowest()
-        command = self._wire.send_attach(self.thread_id, after)
+        command = self._sender.send_attach(self.thread_id, after)
         if command is not None:
             self.subscription.ask(command, after)
 

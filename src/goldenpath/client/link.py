@@ -35,8 +35,8 @@ class LinkSettings(msgspec.Struct, frozen=True):
     connect_timeout: float = 10.0
 
 
-class LinkUser(Protocol):
-    """Who uses the connections. None of these may raise."""
+class LinkListener(Protocol):
+    """Who is told of the connections and what they bring. None of these may raise."""
 
     @property
     def is_paused(self) -> bool:
@@ -63,13 +63,13 @@ class _Outcome(NamedTuple):
 
 
 class Link:
-    """Keeps `user` connected to `url` from `start` to `aclose`, or until that is hopeless."""
+    """Keeps `listener` connected to `url` from `start` to `aclose`, or until that is hopeless."""
 
     def __init__(
         self,
         url: str,
         tokens: TokenKeeper,
-        user: LinkUser,
+        listener: LinkListener,
         counts: ClientStatistics,
         *,
         clock: Clock,
@@ -78,7 +78,7 @@ class Link:
     ) -> None:
         self._url = url
         self._tokens = tokens
-        self._user = user
+        self._listener = listener
         self._counts = counts
         self._clock = clock
         self._random = random
@@ -132,7 +132,7 @@ class Link:
             error = await self._until_hopeless()
         except Exception as unexpected:  # noqa: BLE001 - raised where the program waits
             error = unexpected
-        self._user.hopeless(error)
+        self._listener.hopeless(error)
 
     async def _until_hopeless(self) -> Exception:
         settings = self._settings
@@ -185,14 +185,14 @@ class Link:
         watch = asyncio.create_task(self._watch(socket, welcome.heartbeat), name="goldenpath client watch")
         try:
             self._socket = socket
-            self._user.up(socket, welcome)
+            self._listener.up(socket, welcome)
             self.plan_renewal()
             end = await asyncio.shield(socket.ended)
         finally:
             self._socket = None
             watch.cancel()
             socket.close(NORMAL)
-            self._user.down()
+            self._listener.down()
         if self._fault is not None:
             return _Outcome("stop", self._fault)
         reason = end.reason or "the connection ended"
@@ -225,7 +225,7 @@ class Link:
         asked = False
         while True:
             await self._clock.sleep(heartbeat)
-            if socket.heard or self._user.is_paused:
+            if socket.heard or self._listener.is_paused:
                 asked = socket.heard = False
             elif asked:
                 socket.abort("the server is silent")
@@ -250,7 +250,7 @@ class Link:
     def _take(self, frame: ServerFrame) -> None:
         if frame.type is None:
             self._was_used = True
-            self._user.frame(frame)
+            self._listener.frame(frame)
         elif frame.type == "welcome":
             if self._welcome is not None and not self._welcome.done():
                 self._welcome.set_result(frame)
@@ -258,7 +258,7 @@ class Link:
             self._tokens.expires_in(frame.expires_in)
             self.plan_renewal()
         else:
-            self._user.frame(frame)
+            self._listener.frame(frame)
 
 
 async def _first_done(*futures: asyncio.Future[Any]) -> None:

@@ -21,7 +21,7 @@ OnReply = Callable[[int, ServerFrame], None]
 _encode = msgspec.json.Encoder().encode
 
 
-class Waiting:
+class PendingCommand:
     """A command whose reply is awaited, over any number of connections. `on_reply` is called for every reply that is
     no refusal, also when nobody awaits `future` any more."""
 
@@ -60,7 +60,7 @@ class Outbox:
         self._ids = itertools.count(1)
         self._socket: Socket | None = None
         self._limits: Limits | None = None
-        self._waiting: dict[Waiting, None] = {}
+        self._pending: dict[PendingCommand, None] = {}
         self._replies: dict[int, OnReply] = {}
 
     @property
@@ -85,32 +85,32 @@ class Outbox:
 
     def resend(self) -> None:
         """Send what has no reply yet, in the order of old."""
-        for waiting in self._waiting:
-            self._transmit(waiting)
+        for pending in self._pending:
+            self._transmit(pending)
 
     async def ask(self, command: Command, on_reply: OnReply | None = None) -> ServerFrame:
         """Send a command that may be repeated harmlessly, now or when there is a connection, and return its reply.
 
         Raises `RequestError` when it is refused, and what `fail` was told. Cancelling stops the wait, nothing else.
         """
-        waiting = Waiting(command, on_reply)
-        self._waiting[waiting] = None
-        self._transmit(waiting)
+        pending = PendingCommand(command, on_reply)
+        self._pending[pending] = None
+        self._transmit(pending)
         try:
-            return await waiting.future
+            return await pending.future
         finally:
-            self._waiting.pop(waiting, None)
+            self._pending.pop(pending, None)
 
-    def _transmit(self, waiting: Waiting) -> None:
-        if self._socket is None or waiting.future.done():
+    def _transmit(self, pending: PendingCommand) -> None:
+        if self._socket is None or pending.future.done():
             return
         try:
-            self.send(waiting.command, waiting.replied)
+            self.send(pending.command, pending.replied)
         except RequestError as error:
-            waiting.fail(error)
+            pending.fail(error)
             return
-        self._counts.repeated_commands += waiting.was_sent
-        waiting.was_sent = True
+        self._counts.repeated_commands += pending.was_sent
+        pending.was_sent = True
 
     def send(self, command: Command, on_reply: OnReply | None = None) -> int | None:
         """Send a command on this connection only. Returns its id, None where there is no connection.
@@ -137,5 +137,5 @@ class Outbox:
 
     def fail(self, error: Exception) -> None:
         """Nothing will be answered any more."""
-        for waiting in tuple(self._waiting):
-            waiting.fail(error)
+        for pending in tuple(self._pending):
+            pending.fail(error)

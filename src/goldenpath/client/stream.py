@@ -211,7 +211,8 @@ class Run(Stream):
     """One run, from its RUN_STARTED to its terminal event: `async for event in run`.
 
     Raises and reads as `Attachment`, except that a `Gap` is its end: the log no longer holds the whole run, what came
-    of it says `Client.api.run_status` and the thread's messages. `status` is what the server said when it accepted.
+    of it says `Client.api.run_status` and the thread's messages. `status` is what the server said when it accepted, and
+    `ended_with` the terminal event, None before it was read.
     """
 
     def __init__(

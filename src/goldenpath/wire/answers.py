@@ -51,7 +51,7 @@ class Agents(msgspec.Struct):
     agents: list[AgentInfo]
 
 
-class ThreadInfo(msgspec.Struct):
+class ThreadSummary(msgspec.Struct):
     thread_id: str
     created_at: str
     updated_at: str
@@ -59,7 +59,7 @@ class ThreadInfo(msgspec.Struct):
 
 
 class Threads(msgspec.Struct):
-    threads: list[ThreadInfo]
+    threads: list[ThreadSummary]
     next_cursor: str | None
 
 
@@ -68,7 +68,7 @@ class RunSummary(msgspec.Struct):
     status: str
 
 
-class Thread(msgspec.Struct):
+class ThreadInfo(msgspec.Struct):
     thread_id: str
     created_at: str
     updated_at: str

@@ -155,7 +155,7 @@ class HttpApi:
         return answer(
             answers.Threads(
                 [
-                    answers.ThreadInfo(row.key.thread_id, rfc3339(row.created_at), rfc3339(row.updated_at), row.head)
+                    answers.ThreadSummary(row.key.thread_id, rfc3339(row.created_at), rfc3339(row.updated_at), row.head)
                     for row in page
                 ],
                 next_cursor,
@@ -166,7 +166,7 @@ class HttpApi:
         async with self._gateway.dispatcher.opened(principal, request.name("thread_id")) as log:
             runs = await self._gateway.dispatcher.runs(log)
             return answer(
-                answers.Thread(
+                answers.ThreadInfo(
                     log.key.thread_id,
                     rfc3339(log.created_at),
                     rfc3339(log.updated_at),

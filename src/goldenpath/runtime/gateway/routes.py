@@ -112,7 +112,7 @@ def routes(api: HttpApi) -> list[Route]:
         ),
         Route(
             "GET", "/v1/threads/{thread_id}", "thread", "One thread", 200, "threads",
-            ("bad_request", "unauthorized", "not_found"), None, answers.Thread, own=api.thread,
+            ("bad_request", "unauthorized", "not_found"), None, answers.ThreadInfo, own=api.thread,
         ),
         Route(
             "DELETE", "/v1/threads/{thread_id}", "delete_thread", "Delete a thread", 204, "threads",

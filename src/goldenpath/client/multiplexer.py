@@ -1,4 +1,4 @@
-"""One user's commands and subscriptions, over connections that come and go."""
+"""Many commands and streams over one connection at a time, which comes and goes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from goldenpath.wire.commands import (
 )
 
 
-class Session:
+class Multiplexer:
     """Connects when first used, and again whenever the connection ends, until `aclose` or until it is hopeless.
 
     `buffer` is how many bytes of events a stream holds before reading stops, `patience` for how many seconds it does.
+    Its calls may run concurrently; it belongs to one event loop.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Session:
     # --- what a program does ------------------------------------------------------------------------------------
 
     async def run(self, command: RunCommand, thread_id: str, run_id: str) -> Run:
-        """Start a run and read it. Raises `RequestError` when it is refused, and why the session ended if it did.
+        """Start a run and read it. Raises `RequestError` when it is refused, and why there is no connection any more.
 
         Sent again, harmlessly, when the connection ends before the reply. Cancelling does not cancel the run.
         """
@@ -110,7 +111,7 @@ class Session:
         return started[0]
 
     async def attach(self, thread_id: str, after: Cursor | None) -> Attachment:
-        """Begin to read. Raises `RequestError` (`not_found`), and why the session ended if it did."""
+        """Begin to read. Raises `RequestError` (`not_found`), and why there is no connection any more."""
         self._begin()
         stream = Attachment(self, thread_id, after, self._buffer)
         self._make_room(thread_id)
@@ -129,7 +130,7 @@ class Session:
         return reply.cancelled or []
 
     async def ping(self) -> str:
-        """The server's time, as it says it."""
+        """The server's time, as RFC 3339 UTC."""
         self._begin()
         return (await self._outbox.ask(PingCommand(id=0))).time
 
