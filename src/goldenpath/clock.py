@@ -1,4 +1,4 @@
-"""Time as an argument: what to use instead of `time.time` and `asyncio.sleep`.
+"""Time as an argument: what to use instead of `time.time`, `asyncio.sleep`, `call_later` and `asyncio.timeout`.
 
 Everything in Goldenpath that needs the time takes a `Clock`. `SystemClock` is the real one; `ManualClock` stands
 still until a test moves it, so that no test sleeps.
@@ -7,15 +7,29 @@ still until a test moves it, so that no test sleeps.
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import itertools
 import time
+from collections.abc import Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Timer(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None:
+        """It does not come. Harmless when it has come, and when repeated."""
+        ...
 
 
 class Clock(Protocol):
-    """A source of time. Safe to share; `sleep` belongs to the running event loop."""
+    """A source of time. Safe to share; `sleep` and `call_later` belong to the running event loop."""
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start that never go back: for durations and deadlines."""
@@ -27,6 +41,10 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait `seconds`; 0 or less yields once. Cancelling is safe."""
+        ...
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> Timer:
+        """Call `callback(*arguments)` on the event loop in `seconds`; 0 or less: in its next round."""
         ...
 
 
@@ -44,14 +62,32 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0, seconds))
 
+    def call_later(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> Timer:
+        return asyncio.get_running_loop().call_later(max(0, seconds), callback, *arguments)
+
+
+class _ManualTimer:
+    """A call that a `ManualClock` makes when it gets there."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
+
+    def cancel(self) -> None:
+        self._call = None
+
+    def fire(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
 
 class ManualClock:
-    """A clock that moves only when told to. For tests: `advance` wakes the sleepers that became due, in order."""
+    """A clock that moves only when told to. For tests: `advance` makes the calls that became due, in order."""
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._now = 0.0
         self._start = start
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._timers: list[tuple[float, int, _ManualTimer]] = []
         self._order = itertools.count()
 
     def monotonic(self) -> float:
@@ -65,23 +101,50 @@ class ManualClock:
             await asyncio.sleep(0)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), future))
-        await future
+        timer = self.call_later(seconds, _wake, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> Timer:
+        timer = _ManualTimer(functools.partial(callback, *arguments))
+        if seconds <= 0:
+            asyncio.get_running_loop().call_soon(timer.fire)
+        else:
+            heapq.heappush(self._timers, (self._now + seconds, next(self._order), timer))
+        return timer
 
     def advance(self, seconds: float) -> None:
-        """Move time forward by `seconds` (>= 0) and wake every sleeper that is due by then.
+        """Move time forward by `seconds` (>= 0) and make every call, and wake every sleeper, that is due by then.
 
         Raises ValueError for a negative number.
         """
         if seconds < 0:
             raise ValueError("time does not go back")
         target = self._now + seconds
-        while self._sleepers and self._sleepers[0][0] <= target:
-            due, _, future = heapq.heappop(self._sleepers)
+        while self._timers and self._timers[0][0] <= target:
+            due, _, timer = heapq.heappop(self._timers)
             self._now = max(self._now, due)
-            if not future.done():
-                future.set_result(None)
+            timer.fire()
         self._now = target
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+@asynccontextmanager
+async def timeout(clock: Clock, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+    """`asyncio.timeout` on `clock`: what is in the block longer than `seconds` is cancelled, and the block raises
+    TimeoutError."""
+    async with asyncio.timeout(None) as limit:
+        timer = clock.call_later(seconds, limit.reschedule, 0)  # a moment long past: now
+        try:
+            yield limit
+        finally:
+            timer.cancel()
 
 
 def rfc3339(timestamp: float) -> str:

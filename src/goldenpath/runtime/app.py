@@ -56,7 +56,7 @@ class Server:
         store = sqlite_log.SqliteLog(self.database)
         self.event_log = EventLog(store, clock, settings)
         self.engines: EngineFactory[Execution] = EngineFactory(
-            Admission(max_running=settings.max_engines, max_waiting=settings.max_waiting)
+            Admission(max_running=settings.max_engines, max_waiting=settings.max_waiting), clock
         )
         self.dispatcher = Dispatcher(
             agents=agents,

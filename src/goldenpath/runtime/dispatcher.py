@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from goldenpath.clock import Clock
+from goldenpath.clock import Clock, timeout
 from goldenpath.runtime.admission import RefusedError, Ticket
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.engine import EngineFactory, Outcome
@@ -34,6 +34,9 @@ SHOWN_RUNS: Final = 200
 """How many runs the description of a thread lists at most."""
 BEYOND_QUEUE: Final = 64
 """How many runs that were cancelled in the queue a thread may hold until their turn comes."""
+
+AFTER_GRACE: Final = 0.5
+"""How long the drain waits after `cancel_grace` for what the ends of cut runs still need, in seconds."""
 
 _logger = structlog.get_logger("goldenpath.dispatcher")
 
@@ -366,7 +369,7 @@ class Dispatcher:
                 execution.stop_reason = why
                 self._on_released(execution)
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout(self._clock, seconds):
                 await self._idle.wait()
         except TimeoutError:
             left = list(self._executions.values())
@@ -374,7 +377,7 @@ class Dispatcher:
             for execution in left:
                 execution.stop(why)
             try:
-                async with asyncio.timeout(self._settings.cancel_grace + 0.5):
+                async with timeout(self._clock, self._settings.cancel_grace + AFTER_GRACE):
                     await self._idle.wait()
             except TimeoutError:
                 _logger.warning("agents_left_running", runs=len(self._executions))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 import structlog
 
+from goldenpath.clock import Clock, timeout
 from goldenpath.runtime.admission import Admission, Ticket
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.registry import Agent
@@ -48,7 +48,8 @@ def out_of_time(limit: float) -> Outcome:
 
 
 class EngineStatistics(msgspec.Struct, frozen=True):
-    """Counts since the start, but `active` and `waiting`, which are now. Durations are seconds."""
+    """Counts since the start, but `active` and `waiting`, which are now. Durations are seconds: `create_seconds_*` is
+    what it took to make a run's context, run and engine, once it had a place."""
 
     created: int
     active: int
@@ -89,14 +90,13 @@ class Engine:
 
     async def _outcome(self) -> Outcome:
         run = self.run
-        timer = asyncio.timeout(self.limit)
+        limit: asyncio.Timeout | None = None
         try:
-            async with timer, asyncio.TaskGroup() as group:
+            async with timeout(run.clock, self.limit) as limit, asyncio.TaskGroup() as group:
                 run.group = group
-                result = await self._call()
-            return self._finished(result)
+                return Outcome("finished", result=await self._call())
         except BaseException as error:  # noqa: BLE001 - whatever an agent raises ends here
-            return self._judge(error, timed_out=timer.expired())
+            return self._judge(error, timed_out=limit is not None and limit.expired())
         finally:
             run.group = None
 
@@ -139,29 +139,18 @@ class Engine:
         message = f"the agent {self.agent.name} failed ({type(error).__name__}); request {context.request_id}"
         return Outcome("failed", error=RequestError("agent_error", message))
 
-    def _finished(self, result: Any) -> Outcome:
-        limit = self.run.limits.max_event_bytes
-        try:
-            size = len(msgspec.json.encode(result))
-        except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-            _logger.warning("result_not_json", agent=self.agent.name, error=str(error))
-            return Outcome("failed", error=RequestError("agent_error", "the agent's result cannot be shown as JSON"))
-        if size > limit:
-            message = f"the agent's result has {size} bytes; at most {limit} are allowed"
-            return Outcome("failed", error=RequestError("payload_too_large", message))
-        return Outcome("finished", result=result)
-
     async def _clean_up(self) -> None:
         cleanups = self.run.cleanups
         if not cleanups:
             return
-        deadline = time.monotonic() + CLEANUP_TIMEOUT
+        clock = self.run.clock
+        deadline = clock.monotonic() + CLEANUP_TIMEOUT
         while cleanups:
             callback = cleanups.pop()
             try:
                 result = callback()
                 if inspect.isawaitable(result):
-                    async with asyncio.timeout(deadline - time.monotonic()):
+                    async with timeout(clock, deadline - clock.monotonic()):
                         await result
             except BaseException as error:
                 _logger.error("cleanup_failed", agent=self.agent.name, exc_info=error)  # noqa: TRY400 - BaseException too
@@ -170,8 +159,9 @@ class Engine:
 class EngineFactory(Generic[R]):
     """Gives each admitted run an engine of its own, and counts. Belongs to the event loop's thread."""
 
-    def __init__(self, admission: Admission[R]) -> None:
+    def __init__(self, admission: Admission[R], clock: Clock) -> None:
         self.admission = admission
+        self._clock = clock
         self._created = self._cleaned = 0
         self._seconds = self._longest = 0.0
 
@@ -180,9 +170,9 @@ class EngineFactory(Generic[R]):
         raises; nothing is left behind then."""
         if not ticket.running:
             raise ValueError("the ticket holds no place")
-        started = time.perf_counter()
+        started = self._clock.monotonic()
         engine = Engine(agent, make_run(), self._count_cleaned)
-        seconds = time.perf_counter() - started
+        seconds = self._clock.monotonic() - started
         self._created += 1
         self._seconds += seconds
         self._longest = max(self._longest, seconds)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from goldenpath.clock import Clock
+from goldenpath.clock import Clock, Timer
 from goldenpath.runtime.admission import Ticket
 from goldenpath.runtime.context import Principal, UserExecutionContext
 from goldenpath.runtime.engine import EngineFactory, Outcome, out_of_time
@@ -78,9 +78,9 @@ class Execution:
         self._freed = freed
         self._task: asyncio.Task[None] | None = None
         self._run: Run | None = None
-        self._grace: asyncio.TimerHandle | None = None
-        self._queue_timer: asyncio.TimerHandle | None = None
-        self._overdue: asyncio.TimerHandle | None = None
+        self._grace: Timer | None = None
+        self._queue_timer: Timer | None = None
+        self._overdue: Timer | None = None
 
     @property
     def run_id(self) -> RunId:
@@ -101,8 +101,7 @@ class Execution:
     def wait(self, seconds: float) -> None:
         """Stay in the queue for at most `seconds`; then the run ends with `timeout` when its turn comes."""
         error = RequestError("timeout", f"the run waited {seconds:g} s for a place")
-        loop = asyncio.get_running_loop()
-        self._queue_timer = loop.call_later(seconds, self._waited_too_long, Outcome("failed", error=error))
+        self._queue_timer = self._clock.call_later(seconds, self._waited_too_long, Outcome("failed", error=error))
 
     def leave_queue(self) -> None:
         """It waits no longer: its timer would keep it in memory. Harmless when repeated."""
@@ -145,17 +144,16 @@ class Execution:
         if self.stop_reason is not None or self.log.deleted:
             return self.stop_reason or Outcome("cancelled")
         self._append_started()
-        self._run = self._make_run()
         assert self.ticket is not None
-        run = self._run
-        engine = self._engines.create(self.ticket, self.agent, lambda: run)
-        loop = asyncio.get_running_loop()
-        self._overdue = loop.call_later(engine.limit + self._settings.cancel_grace, self._out_of_time, engine.limit)
+        engine = self._engines.create(self.ticket, self.agent, self._make_run)
+        self._run = engine.run
+        grace = self._settings.cancel_grace
+        self._overdue = self._clock.call_later(engine.limit + grace, self._out_of_time, engine.limit)
         return await engine.execute()
 
     def _append_started(self) -> None:
         append_started(self.log, self.row, self._input, self._clock.time())
-        self._event_log.touch(self.log)
+        self._event_log.save(self.log, self.row)  # when it began is durable together with its RUN_STARTED
 
     def _make_run(self) -> Run:
         settings, clock = self._settings, self._clock
@@ -187,8 +185,7 @@ class Execution:
             return  # it is about to start, and will see the reason: it begins and ends all the same
         self._run.cancelled = True
         self._task.cancel()
-        loop = asyncio.get_running_loop()
-        self._grace = loop.call_later(self._settings.cancel_grace, self._force)
+        self._grace = self._clock.call_later(self._settings.cancel_grace, self._force)
 
     def _out_of_time(self, limit: float) -> None:
         """The engine cancelled the agent at its time limit, and the agent did not stop."""
@@ -212,8 +209,7 @@ class Execution:
         """Cancel again and again: an agent that swallowed one cancel may obey the next."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            loop = asyncio.get_running_loop()
-            self._grace = loop.call_later(self._settings.cancel_grace, self._nudge)
+            self._grace = self._clock.call_later(self._settings.cancel_grace, self._nudge)
 
     def end_unbegun(self, outcome: Outcome) -> None:
         """Begin and end a queued run at once; its thread is free. Its transcript must be loaded."""
@@ -234,7 +230,8 @@ class Execution:
         order = self._run.order if self._run is not None else RunOrder()
         pending = self._run.pending_tool_calls if self._run is not None else []
         usage = self._run.token_usage if self._run is not None else []
-        end_run(log, row, order, outcome, self._clock.time(), pending=pending, usage=usage)
+        limit = self._settings.max_event_bytes
+        end_run(log, row, order, outcome, self._clock.time(), pending=pending, usage=usage, max_bytes=limit)
         self._event_log.finish(log, row)
 
 
@@ -278,14 +275,26 @@ def end_run(
     *,
     pending: list[str] | None = None,
     usage: list[dict[str, Any]] | None = None,
+    max_bytes: int | None = None,
 ) -> None:
-    """Append what closes the run and its terminal event, and set the row accordingly. The run's slice is the last."""
+    """Append what closes the run and its terminal event, and set the row accordingly. The run's slice is the last.
+
+    Where the terminal event would be no JSON, or more than `max_bytes` (None: no limit), what the agent put into it is
+    left out: a run that finished has failed then, a cancel or an error stays what it is."""
     terminal = _terminal_event(log, row, outcome, pending)
     terminal.usage = usage or None
+    failure: RequestError | None = None
     try:
         sealed = seal(terminal)
     except (TypeError, ValueError, RecursionError):
-        outcome = Outcome("failed", error=RequestError("agent_error", "the agent's last word cannot be shown as JSON"))
+        failure = RequestError("agent_error", "the agent's last word cannot be shown as JSON")
+    else:
+        if max_bytes is not None and len(sealed) > max_bytes:
+            message = f"the run's last event has {len(sealed)} bytes; at most {max_bytes} are allowed"
+            failure = RequestError("payload_too_large", message)
+    if failure is not None:
+        if outcome.kind in ("finished", "interrupt"):
+            outcome = Outcome("failed", error=failure)
         sealed = seal(_terminal_event(log, row, outcome, None))
     for event in order.closing():
         log.append(encode(event))

@@ -91,6 +91,7 @@ class Run:
         self.limits = limits
         self.order = RunOrder()
         self._size = 0
+        self._ending_size = 0
         self.group: asyncio.TaskGroup | None = None
         """Set by the engine while the agent runs."""
         self.cleanups: list[Callable[[], object]] = []
@@ -223,16 +224,30 @@ class Run:
         await self.emit(ev.ToolCallResult(message_id or new_id("msg"), tool_call_id, content))
 
     def pending(self, tool_call_id: str) -> None:
-        """Mark a tool call as the client's to answer: RUN_FINISHED names it, and a later run brings the result."""
+        """Mark a tool call as the client's to answer: RUN_FINISHED names it, and a later run brings the result.
+        Raises as `usage` does where the terminal event would grow over the limit."""
+        self._count_ending(tool_call_id)
         self.pending_tool_calls.append(tool_call_id)
 
     def usage(self, tokens: dict[str, Any]) -> None:
         """Count the tokens of one model call: an AG-UI TokenUsage (`model`, `inputTokens`, `outputTokens`, ...), which
-        the terminal event carries. Raises ValueError for a count that is not a whole number >= 0."""
+        the terminal event carries. Raises ValueError for a count that is not a whole number >= 0, TypeError for what is
+        no JSON, `RequestError` (`payload_too_large`) where the terminal event would grow over the limit of an event."""
         for name, value in tokens.items():
             if name.endswith("Tokens") and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
                 raise ValueError(f"usage: {name} is a whole number >= 0")
-        self.token_usage.append(tokens)
+        self.token_usage.append(msgspec.json.decode(self._count_ending(tokens)))
+
+    def _count_ending(self, part: object) -> bytes:
+        """Count what the terminal event is to carry; returns its JSON."""
+        data = encode(part)
+        size = self._ending_size + len(data)
+        limit = self.limits.max_event_bytes
+        if size > limit:
+            message = f"the run's last event would have more than {size} bytes; at most {limit} are allowed"
+            raise RequestError("payload_too_large", message)
+        self._ending_size = size
+        return data
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
