@@ -6,9 +6,11 @@ import os
 import re
 import selectors
 import signal
+import ssl
 import subprocess
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,22 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v1/ws"
+        return f"{'ws' if self.tls is None else 'wss'}://127.0.0.1:{self.port}/v1/ws"
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext | None:
+        """How clients know the server by its certificate; None where it speaks plainly."""
+        certificate = self._env.get("GOLDENPATH_TLS_CERT")
+        return None if certificate is None else ssl.create_default_context(cafile=certificate)
+
+    @property
+    def verify(self) -> ssl.SSLContext | bool:
+        """The same for httpx. Without TLS it must not look for certificates: reading all takes 60 ms."""
+        return self.tls or False
 
     @property
     def pid(self) -> int:
@@ -90,7 +103,7 @@ class ServerProcess:
         """Wait until /readyz answers 200."""
         transport = httpx.HTTPTransport(uds=self._uds) if self._uds else None
         deadline = time.monotonic() + 20
-        with httpx.Client(base_url=self.url, transport=transport) as client:
+        with httpx.Client(base_url=self.url, transport=transport, verify=self.verify) as client:
             while client.get("/readyz").status_code != 200:
                 assert time.monotonic() < deadline, f"the server is not ready:\n{self.log()}"
 
@@ -140,7 +153,7 @@ class ServerProcess:
             json={"email": email, **claims},
             headers={"X-Simulation-Key": SIMULATION_KEY},
             timeout=20,
-            verify=False,  # there is no TLS here, and reading all certificates takes 60 ms
+            verify=self.verify,
         )
         assert answer.status_code == 200, answer.text
         tokens: dict[str, Any] = answer.json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -161,9 +162,20 @@ class RawSocket:
 
 
 @asynccontextmanager
-async def raw(server: ServerProcess) -> AsyncIterator[RawSocket]:
-    """A TCP connection, closed at the end."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+async def raw(server: ServerProcess, *, receive_buffer: int | None = None) -> AsyncIterator[RawSocket]:
+    """A connection, with TLS where the server speaks it, cut at the end. `receive_buffer`: how many bytes the system
+    takes in while nobody reads."""
+    connection = socket.socket()
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", server.port))
+    reader, writer = await asyncio.open_connection(
+        sock=connection,
+        limit=receive_buffer or 1 << 16,
+        ssl=server.tls,
+        server_hostname=None if server.tls is None else "127.0.0.1",
+    )
     try:
         yield RawSocket(reader, writer)
     finally:
@@ -171,11 +183,13 @@ async def raw(server: ServerProcess) -> AsyncIterator[RawSocket]:
 
 
 @asynccontextmanager
-async def upgraded(server: ServerProcess, token: str, **headers: str) -> AsyncIterator[RawSocket]:
+async def upgraded(
+    server: ServerProcess, token: str, headers: dict[str, str] | None = None, *, receive_buffer: int | None = None
+) -> AsyncIterator[RawSocket]:
     """A WebSocket after its welcome."""
-    async with raw(server) as socket:
-        await socket.send(upgrade(token, **headers))
-        answer = await socket.answer()
+    async with raw(server, receive_buffer=receive_buffer) as connection:
+        await connection.send(upgrade(token, **(headers or {})))
+        answer = await connection.answer()
         assert answer.status == 101, answer.body
-        assert (await socket.text())[0]["type"] == "welcome"
-        yield socket
+        assert (await connection.text())[0]["type"] == "welcome"
+        yield connection

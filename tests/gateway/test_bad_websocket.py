@@ -221,7 +221,7 @@ async def test_a_refused_upgrade_swallows_what_came_with_it(server: ServerProces
     ],
 )
 async def test_what_browsers_send_is_taken(server: ServerProcess, token: str, headers: dict[str, str]) -> None:
-    async with upgraded(server, token, **headers) as socket:
+    async with upgraded(server, token, headers) as socket:
         await still_open(socket)
 
 

@@ -30,12 +30,12 @@ class User:
             headers={"Authorization": f"Bearer {self.token}"},
             timeout=20,
             trust_env=False,
-            verify=False,  # there is no TLS here, and reading all certificates takes 60 ms
+            verify=server.verify,
         )
 
     def connect(self, **options: Any) -> AbstractAsyncContextManager[WsClient]:
         """An open WebSocket."""
-        return connected(self.server.ws_url, self.token, **options)
+        return connected(self.server.ws_url, self.token, **{"ssl": self.server.tls, **options})
 
     async def get(self, path: str, **options: Any) -> Any:
         """The JSON of a successful GET."""

@@ -105,8 +105,7 @@ async def _serve(server: Server, listener: socket.socket) -> int:
     settings = server.settings
     config = uvicorn.Config(
         server.site,
-        # picows needs TCP; over a Unix socket the ASGI path serves.
-        http="httptools" if settings.uds else protocol_class(server.gateway),
+        http=protocol_class(server.gateway, over_unix=settings.uds is not None),
         ws="websockets-sansio",
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=settings.heartbeat,

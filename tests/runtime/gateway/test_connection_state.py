@@ -244,3 +244,13 @@ def closed_at(buffered: list[int], *, write_timeout: float = 5.0) -> int | None:
 )
 def test_a_reader_is_closed_when_nothing_could_be_written_for_so_long(buffered: list[int], closed: int | None) -> None:
     assert closed_at(buffered) == closed
+
+
+def test_a_reader_whose_socket_is_filled_again_whenever_it_takes_something_is_kept() -> None:
+    state = opened(heartbeat=1e9, write_timeout=5.0)
+    for now in range(50):
+        if now % 4 == 3:
+            state.wrote(float(now))
+        assert state.tick(float(now), 100) == []
+    (close,) = state.tick(52.0, 100)
+    assert isinstance(close, Close)

@@ -15,7 +15,6 @@ from starlette.types import Receive, Scope, Send
 
 from goldenpath.runtime.gateway.connection import HIGH_WATER, Connection
 from goldenpath.runtime.gateway.gateway import Gateway
-from goldenpath.runtime.gateway.handshake import read_handshake
 from goldenpath.wire.errors import TOO_BIG, TOO_MANY_CONNECTIONS, Problem, RequestError
 
 _CLOSE_TIMEOUT = 5.0
@@ -107,21 +106,17 @@ async def serve_asgi_socket(gateway: Gateway, scope: Scope, receive: Receive, se
     """Serve one ASGI WebSocket from its upgrade to its end."""
     await receive()  # websocket.connect
     try:
-        gateway.check_open()
         client = scope.get("client")
-        address = gateway.proxies.client_address(client[0] if client else None, scope["headers"])
-        gateway.peers.check_room(address)
-        handshake = read_handshake(scope["headers"], gateway.settings.allowed_origins)
-        principal = await gateway.authenticate(handshake.token)
+        admitted = await gateway.admit(client[0] if client else None, scope["headers"])
     except RequestError as error:
         await refuse_upgrade(scope, send, error)
         return
-    await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol})
-    if gateway.peers.user_is_full(principal):
+    await send({"type": "websocket.accept", "subprotocol": admitted.handshake.subprotocol})
+    if gateway.peers.user_is_full(admitted.principal):
         await send({"type": "websocket.close", "code": TOO_MANY_CONNECTIONS, "reason": "too many connections"})
         return
     socket = AsgiSocket(send)
-    socket.connection = connection = Connection(gateway, socket, principal, address)
+    socket.connection = connection = Connection(gateway, socket, admitted.principal, admitted.address)
     reader = asyncio.create_task(socket.read_loop(receive, gateway.settings.max_message_bytes))
     writer = asyncio.create_task(socket.write_loop())
     socket.reader = reader

@@ -184,6 +184,7 @@ class Connection:
 
     def on_drained(self) -> None:
         """The socket has room again."""
+        self._state.wrote(self._gateway.clock.monotonic())
         self._let_go_on()
         self._flush()
 

@@ -109,6 +109,10 @@ class ConnectionState:
         self._heard = now
         self._pinged = None
 
+    def wrote(self, now: float) -> None:
+        """The socket took something: a reader that is slow, but not stuck, may keep it as full as it was."""
+        self._stuck_since = now
+
     def renew(self, token_life: float, now: float) -> None:
         """A new token was accepted: it lives for `token_life` seconds."""
         self._expires = now + token_life

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from goldenpath.clock import Clock
@@ -14,17 +15,27 @@ from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.gateway.forwarded import TrustedProxies
+from goldenpath.runtime.gateway.handshake import Handshake, read_handshake
 from goldenpath.runtime.gateway.peers import Peers
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.commands import Limits
 from goldenpath.wire.errors import GOING_AWAY, UNAUTHORIZED, RequestError
-from goldenpath.wire.ids import SessionId
+from goldenpath.wire.ids import SessionId, new_id
 
 TICK: Final = 1.0
 """How often connections are told the time, in seconds; their time-outs are late by no more than this."""
 
 _logger = structlog.get_logger("goldenpath.gateway")
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """An upgrade that may be accepted: what it asked for, of whom, from where (None: nobody knows)."""
+
+    handshake: Handshake
+    principal: Principal
+    address: str | None
 
 
 class Gateway:
@@ -86,6 +97,25 @@ class Gateway:
     async def authenticate(self, token: str) -> Principal:
         """The principal of an access token. Raises `RequestError` (`unauthorized`)."""
         return self.accounts.check_now(token) or await self.accounts.authenticate(token)
+
+    async def admit(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> Admitted:
+        """Decide on a WebSocket upgrade from the address `peer`. Raises nothing but `RequestError`: what fails here is
+        logged, and refused like everything else."""
+        try:
+            self.check_open()
+            address = self.proxies.client_address(peer, headers)
+            self.peers.check_room(address)
+            handshake = read_handshake(headers, self.settings.allowed_origins)
+            return Admitted(handshake, await self.authenticate(handshake.token), address)
+        except RequestError:
+            raise
+        except StoreError as error:
+            _logger.error("upgrade_failed", error=str(error))  # noqa: TRY400
+            raise RequestError("overloaded", "the store failed", retry_after=2.0) from None
+        except Exception:
+            request_id = new_id("req")
+            _logger.exception("upgrade_failed", request_id=request_id)
+            raise RequestError("internal", f"request {request_id} failed") from None
 
     def limits(self, principal: Principal) -> Limits:
         """What `welcome` tells this user."""

@@ -117,7 +117,10 @@ class HttpApi:
                 run=accepted.run,
                 translate=to_0x if legacy else None,
             )
-            await stream.serve(request.receive, send)
+            await stream.serve(request.receive, send, self._send_patience(request))
+
+    def _send_patience(self, request: Request) -> float | None:
+        return None if request.cuts_slow_clients else self._gateway.settings.write_timeout
 
     def join(self, request: Request, principal: Principal) -> str | None:
         """Check that a stream may begin, and return the client's address. Raises `RequestError`."""
@@ -194,7 +197,7 @@ class HttpApi:
             except LogDeletedError:
                 raise RequestError("not_found", "there is no such thread") from None
             stream = SseStream(gateway, principal, address, log, seq, snapshot=snapshot)
-            await stream.serve(request.receive, send)
+            await stream.serve(request.receive, send, self._send_patience(request))
 
     async def _start_position(self, log: ThreadLog, cursor: Cursor | None) -> tuple[int, bytes | None]:
         if cursor is None:

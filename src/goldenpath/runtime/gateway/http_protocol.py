@@ -13,8 +13,8 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from goldenpath.runtime.gateway.connection import Connection
-from goldenpath.runtime.gateway.handshake import read_handshake
 from goldenpath.runtime.gateway.picows_socket import PicowsLogs, PicowsSocket, hand_over
+from goldenpath.runtime.gateway.request import WRITE_TIMEOUT
 from goldenpath.wire.errors import Problem, RequestError
 
 if TYPE_CHECKING:
@@ -32,11 +32,14 @@ _STATUS_LINES: Final = {400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbid
 class GatewayProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol that hands `/v1/ws` to picows. Use `protocol_class` to bind it to a gateway.
 
-    It bounds what uvicorn leaves open: how long a request's head may be, and how long it may take to come. A client
-    that is silent for two heartbeats in the middle of one is dropped, as a silent WebSocket is.
+    It bounds what uvicorn leaves open: how long a request's head may be, and how long it may take to come, and how long
+    a client may take nothing of an answer. A client that is silent for two heartbeats in the middle of a head is
+    dropped, as a silent WebSocket is.
     """
 
     gateway: Gateway
+    over_unix: bool
+    """The other end of a Unix socket: picows needs TCP, so uvicorn's own WebSocket takes its upgrades."""
     logs: PicowsLogs
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -46,6 +49,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """How much of a head came that is not complete; None outside of one."""
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
+        self._write_timer: asyncio.TimerHandle | None = None
+        """Runs while the client has not taken what was written."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
@@ -53,10 +58,12 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_over()
+        self._stop_write_timer()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {WRITE_TIMEOUT: {}}
         self._await_head()
 
     def on_headers_complete(self) -> None:
@@ -74,6 +81,31 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.cycle.more_body and not self.transport.is_closing():  # refused before all of its body came
             self._await_head()
             self._head_size = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_writing(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def _watch_writing(self, left: int) -> None:
+        """Cut the connection when after the write time-out no less than `left` bytes wait; else look again."""
+
+        def look() -> None:
+            now_left = self.transport.get_write_buffer_size()
+            if now_left >= left:
+                self.transport.abort()
+            else:
+                self._watch_writing(now_left)
+
+        self._write_timer = self.loop.call_later(self.gateway.settings.write_timeout, look)
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _await_head(self) -> None:
         self._head_size = 0
@@ -114,6 +146,10 @@ class GatewayProtocol(HttpToolsProtocol):
             # An earlier request on this connection is being answered, and would go on into the WebSocket.
             self.transport.abort()
             return
+        self._stop_write_timer()
+        if self.over_unix:
+            self.handle_websocket_upgrade()
+            return
         self._early = bytearray(early)
         self.connections.discard(self)
         self.gateway.spawn(self._upgrade())
@@ -126,21 +162,17 @@ class GatewayProtocol(HttpToolsProtocol):
             if path != PATH:
                 raise RequestError("not_found", "there is no WebSocket at this path")  # noqa: TRY301
             self._check_upgrade()
-            gateway.check_open()
-            address = gateway.proxies.client_address(self.client[0] if self.client else None, self.headers)
-            gateway.peers.check_room(address)
-            handshake = read_handshake(self.headers, gateway.settings.allowed_origins)
-            principal = await gateway.authenticate(handshake.token)
+            admitted = await gateway.admit(self.client[0] if self.client else None, self.headers)
         except RequestError as error:
             self._answer(error)
             return
         if self.transport.is_closing():
             return
         socket = PicowsSocket(gateway.settings.max_message_bytes)
-        socket.full = gateway.peers.user_is_full(principal)
-        socket.connection = Connection(gateway, socket, principal, address)
+        socket.full = gateway.peers.user_is_full(admitted.principal)
+        socket.connection = Connection(gateway, socket, admitted.principal, admitted.address)
         key = dict(self.headers)[b"sec-websocket-key"]
-        hand_over(self.transport, socket, key, handshake.subprotocol, bytes(self._early or b""), self.logs)
+        hand_over(self.transport, socket, key, admitted.handshake.subprotocol, bytes(self._early or b""), self.logs)
         self.parser = None  # type: ignore[assignment] # which refers back to this protocol, whose work is done
 
     def _check_upgrade(self) -> None:
@@ -171,7 +203,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def protocol_class(gateway: Gateway) -> type[GatewayProtocol]:
+def protocol_class(gateway: Gateway, *, over_unix: bool) -> type[GatewayProtocol]:
     """The protocol class for `uvicorn.Config(http=...)` that serves this gateway."""
     logs = PicowsLogs(logging.getLogger("goldenpath.picows"), {})
-    return type("BoundGatewayProtocol", (GatewayProtocol,), {"gateway": gateway, "logs": logs})
+    return type("BoundGatewayProtocol", (GatewayProtocol,), {"gateway": gateway, "over_unix": over_unix, "logs": logs})

@@ -137,7 +137,8 @@ class PicowsSocket(WSListener):
         elif kind == WSMsgType.CONTINUATION:
             self._continue(frame)
         elif kind == WSMsgType.PING:
-            self._transport.send_pong(frame.get_payload_as_bytes())
+            if self.buffered < HIGH_WATER:  # else it does not read, and would fill our memory with pongs
+                self._transport.send_pong(frame.get_payload_as_bytes())
             self.connection.on_heard()
         elif kind == WSMsgType.PONG:
             self.connection.on_heard()

@@ -17,6 +17,9 @@ from goldenpath.wire.ids import is_name
 
 T = TypeVar("T")
 
+WRITE_TIMEOUT: Final = "goldenpath.write_timeout"
+"""The ASGI extension of our own server: it cuts a client that takes nothing."""
+
 _PROBLEM: Final = b"application/problem+json"
 _JSON: Final = b"application/json"
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
@@ -41,6 +44,11 @@ class Request:
         self._patience = patience
         self.path: dict[str, str] = scope.get("path_params", {})
         self._query: dict[str, str] | None = None
+
+    @property
+    def cuts_slow_clients(self) -> bool:
+        """Whether the server below cuts a client that takes nothing."""
+        return WRITE_TIMEOUT in (self.scope.get("extensions") or {})
 
     def header(self, name: bytes) -> str | None:
         """The first header of this lower-case name."""

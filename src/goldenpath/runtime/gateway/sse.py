@@ -67,6 +67,8 @@ class SseStream:
         self._follower = Follower(log, seq, self._wake.set, self._finish)
         self._task: asyncio.Task[object] | None = None
         self._sending_since: float | None = None
+        self._patience: float | None = None
+        self._too_slow = False
         self._expires = gateway.clock.monotonic() + principal.expires_at - gateway.clock.time()
         self._last_sent = gateway.clock.monotonic()
 
@@ -81,15 +83,19 @@ class SseStream:
         if now >= self._expires:
             self._finish()
         if self._sending_since is not None:
-            if now - self._sending_since >= self._gateway.settings.write_timeout and self._task is not None:
+            late = self._patience is not None and now - self._sending_since >= self._patience
+            if late and self._task is not None and not self._too_slow:
+                self._too_slow = True
                 self._task.cancel()
         elif now - self._last_sent >= KEEP_ALIVE:
             self._wake.set()
 
-    async def serve(self, receive: Receive, send: Send) -> None:
-        """Answer the request with the stream. The log is pinned by the caller."""
+    async def serve(self, receive: Receive, send: Send, patience: float | None) -> None:
+        """Answer the request with the stream. The log is pinned by the caller. `patience`: how long one `send` may take
+        in seconds, before the stream ends where it is; None: the server below cuts a client that takes nothing."""
         if self._gateway.peers.user_is_full(self.principal):  # others were let in while the log was opened
             raise RequestError("rate_limited", "all your connections are taken", retry_after=5.0)
+        self._patience = patience
         self._task = asyncio.current_task()
         self._gateway.event_log.subscribe(self._follower)
         self._gateway.peers.add(self)
@@ -104,6 +110,9 @@ class SseStream:
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except StoreError:
             _logger.exception("replay_failed")
+        except asyncio.CancelledError:
+            if not self._too_slow or self._task is None or self._task.uncancel() > 0:
+                raise
         finally:
             watcher.cancel()
             self._gateway.peers.remove(self)
