@@ -54,6 +54,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     thread_id: str
     epoch: str
     run_id: str
+    asked_at: int
 
 
 class Messages(msgspec.Struct, frozen=True, gc=False):

@@ -202,23 +202,28 @@ def kept(evidence: Evidence) -> Iterator[str]:
 
 
 def deleted(evidence: Evidence) -> Iterator[str]:
-    """Once a thread is deleted, its subscriptions were told so and nobody is told of its old logs."""
+    """Whoever asks once a thread is deleted is told nothing of its old logs."""
     epochs: dict[tuple[str, str], set[str]] = defaultdict(set)
-    gone: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for record in evidence.records:
+    going: dict[tuple[str, str], set[str]] = defaultdict(set)
+    gone: dict[h.Log, int] = {}  # since when
+    deletions: set[tuple[str, str]] = set()
+    for index, record in enumerate(evidence.records):
         match record:
             case h.Deleting():
                 # What is named from here on may be the new log.
-                gone[record.user, record.thread_id] |= epochs[record.user, record.thread_id]
+                going[record.user, record.thread_id] |= epochs[record.user, record.thread_id]
             case h.Deleted():
-                epochs[record.user, record.thread_id] -= gone[record.user, record.thread_id]
+                key = record.user, record.thread_id
+                deletions.add(key)
+                for epoch in going[key]:
+                    gone.setdefault((*key, epoch), index)
             case h.Opened() | h.Messages() | h.Accepted():
                 key = record.user, record.thread_id
-                evidence.checked["deleted"] += bool(gone[key])
-                if record.epoch in gone[key] and record.epoch not in epochs[key]:
+                evidence.checked["deleted"] += key in deletions
+                # An answer may have been on its way, or waited unread in another connection.
+                if record.asked_at > gone.get((*key, record.epoch), record.asked_at):
                     yield f"{key} shows epoch {record.epoch} after it was deleted"
-                else:
-                    epochs[key].add(record.epoch)
+                epochs[key].add(record.epoch)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

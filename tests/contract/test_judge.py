@@ -36,8 +36,8 @@ def error(seq: int, run_id: str = "r", code: str = "agent_error") -> h.Saw:
     return saw(seq, "RUN_ERROR", 1, run_id, message="it failed", code=code)
 
 
-def accepted(run_id: str = "r") -> h.Accepted:
-    return h.Accepted(USER, THREAD, EPOCH, run_id)
+def accepted(run_id: str = "r", thread_id: str = THREAD, asked_at: int = 0) -> h.Accepted:
+    return h.Accepted(USER, thread_id, EPOCH, run_id, asked_at)
 
 
 def custom(seq: int, number: int = 1, run_id: str = "r", value: Any = 0) -> h.Saw:
@@ -95,8 +95,12 @@ CASES: list[Case] = [
     ("kept", "a history that went back", [opened(), *TEXT, told(4, HI, asked_at=6)],
      [opened(), *TEXT, told(5, HI, asked_at=6)]),
     ("kept", "a new epoch for no reason", [told(0), told(0, epoch="f")], [told(0), *GONE, told(0, epoch="f")]),
-    ("deleted", "a log that comes back", [told(0), *GONE, told(0)], [told(0), *GONE, told(0, epoch="f")]),
-    ("deleted", "a run in a deleted log", [told(0), *GONE, accepted()], [told(0), GONE[0], accepted()]),
+    ("deleted", "a log that comes back", [told(0), *GONE, told(0, asked_at=3)],
+     [told(0), *GONE, told(0, epoch="f", asked_at=3)]),
+    ("deleted", "a run in a deleted log", [told(0), *GONE, accepted(asked_at=3)],
+     [told(0), *GONE, accepted(asked_at=2)]),
+    ("deleted", "a subscription to a deleted log", [told(0), *GONE, opened(asked_at=3)],
+     [told(0), *GONE, opened(asked_at=2)]),
     ("contiguous", "two runs that interleave",
      [opened(), started(1), started(2, run_id="q"), finished(3), finished(4, run_id="q")],
      [opened(), started(1), finished(2), started(3, run_id="q"), finished(4, run_id="q")]),
@@ -111,7 +115,7 @@ CASES: list[Case] = [
     ("ended_once", "something after the end", [opened(), *RUN, custom(3)], [opened(), started(1), custom(2), error(3)]),
     ("ended_once", "an accepted run that is nowhere", [accepted("q"), opened(), *RUN], [accepted(), opened(), *RUN]),
     ("ended_once", "an accepted run that is nowhere, in a thread that is still there", [accepted("q")],
-     [opened(), *RUN, h.Accepted(USER, "gone", EPOCH, "q"), h.Deleting(USER, "gone")]),
+     [opened(), *RUN, accepted("q", "gone"), h.Deleting(USER, "gone")]),
     ("closed", "a message that is open at the end", [opened(), *TEXT[:3], finished(4)], [opened(), *TEXT]),
     ("closed", "text for no message", [opened(), started(1), TEXT[2], finished(4)], [opened(), *TEXT]),
     ("closed", "the end of a step that never began", [opened(), started(1), saw(2, "STEP_FINISHED", stepName="s")],
@@ -161,7 +165,7 @@ def test_a_gap_is_a_fault_where_nothing_was_lost() -> None:
 
 def test_a_whole_history_without_a_fault_passes_and_says_what_it_looked_at() -> None:
     deleted: list[h.Record] = [told(0), *GONE, told(0, epoch="f"), *GONE]
-    run: list[h.Record] = [h.Accepted(USER, "u", EPOCH, "r"), started(1, threadId="u"), *TEXT[1:]]
+    run: list[h.Record] = [accepted(thread_id="u"), started(1, threadId="u"), *TEXT[1:]]
     answers: list[h.Record] = [
         h.Messages(USER, "u", EPOCH, 5, json.dumps([HI]).encode(), 0),
         h.Status(USER, "u", "r", "finished", None),

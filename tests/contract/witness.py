@@ -148,14 +148,15 @@ class Witness:
         message = {"id": f"m-{run_id}", "role": "user", "content": text}
         body = {"threadId": thread_id, "runId": run_id, "protocolVersion": "1.0", "messages": [message]}
         events: list[Json] = []
+        asked_at = len(self.history)
         async with self.http.stream("POST", f"/v1/agents/{agent}/run", json=body) as answer:
             if answer.status_code != 200:
                 await answer.aread()
                 raise AssertionError(answer.text)
             async for _, epoch, seq, data in _sse(answer):
                 if not events:
-                    self.history.add(h.Accepted(self.name, thread_id, epoch, run_id))
-                    number = self._opened(thread_id, epoch, seq - 1, None, gap=False)
+                    self.history.add(h.Accepted(self.name, thread_id, epoch, run_id, asked_at))
+                    number = self._opened(thread_id, epoch, seq - 1, None, asked_at, gap=False)
                 self.history.add(h.Saw(number, seq, run_id, data))
                 events.append(json.loads(data))
         if events:
@@ -169,13 +170,15 @@ class Witness:
         not RUN_STARTED."""
         events: list[Json] = []
         number = 0
+        asked_at = len(self.history)
         headers = {"Last-Event-ID": f"{after[0]}.{after[1]}"}
         async with self.http.stream("GET", f"/v1/threads/{thread_id}/events", headers=headers) as answer:
             assert answer.status_code == 200, await answer.aread()
             async for name, epoch, seq, data in _sse(answer):
                 event = json.loads(data)
                 if not number:
-                    number = self._opened(thread_id, epoch, seq if name else after[1], after, gap=name == "gap")
+                    seq_before = seq if name else after[1]
+                    number = self._opened(thread_id, epoch, seq_before, after, asked_at, gap=name == "gap")
                 if event["type"] == "RUN_STARTED":
                     run_id = event["runId"]
                 self.history.add(h.Saw(number, seq, None if name else run_id, data))
@@ -185,9 +188,11 @@ class Witness:
         self.history.add(h.Closed(number))
         return events
 
-    def _opened(self, thread_id: str, epoch: str, seq: int, after: tuple[str, int] | None, *, gap: bool) -> int:
+    def _opened(
+        self, thread_id: str, epoch: str, seq: int, after: tuple[str, int] | None, asked_at: int, *, gap: bool
+    ) -> int:
         number = self.history.new_subscription()
-        self.history.add(h.Opened(number, self.name, thread_id, epoch, seq, None, gap, after, len(self.history)))
+        self.history.add(h.Opened(number, self.name, thread_id, epoch, seq, None, gap, after, asked_at))
         return number
 
     # --- at the end of a test -----------------------------------------------------------------------------------------
@@ -381,11 +386,11 @@ class Link:
         if frame["re"] not in self._commands:
             self.notices.append(frame)
             return
-        command, asked_at, future = self._commands.pop(frame["re"])
+        command, asked_at, future = self._commands[frame["re"]]
         thread_id = frame.get("thread_id") or command.get("thread_id", "")
         match command["op"], frame["ok"]:
             case "run", True:
-                history.add(h.Accepted(user, thread_id, frame["epoch"], frame["run_id"]))
+                history.add(h.Accepted(user, thread_id, frame["epoch"], frame["run_id"], asked_at))
                 if thread_id not in self.subscriptions:
                     self._open(thread_id, frame, None, asked_at)
             case "attach", True:
@@ -395,6 +400,7 @@ class Link:
                 self._open(thread_id, frame, after and (after.get("epoch"), after["seq"]), asked_at)
             case "detach", True if thread_id in self.subscriptions:
                 history.add(h.Closed(self.subscriptions.pop(thread_id)))
+        del self._commands[frame["re"]]  # until here, so that whoever waits is told of a fault above
         if not future.done():
             future.set_result(frame)
 
