@@ -28,6 +28,10 @@ NOT_HTTP = {
     "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "HTTP/9.9": b"GET / HTTP/9.9\r\n\r\n",
     "HTTP/1.11": b"GET / HTTP/1.11\r\n\r\n",
+    "HTTP/2.0": b"GET /livez HTTP/2.0\r\nHost: x\r\n\r\n",
+    "HTTP/0.9": b"GET /livez HTTP/0.9\r\nHost: x\r\n\r\n",
+    "no host": b"GET /livez HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
     "no HTTP": b"HELO example.org\r\n",
     "an unknown method": b"FROB / HTTP/1.1\r\nHost: x\r\n\r\n",
     "CONNECT": b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -60,6 +64,13 @@ async def test_what_is_not_http_is_a_problem_and_the_end(server: ServerProcess, 
         assert answer.headers["connection"] == "close"
         assert await socket.cut() == b""
     await is_alive(server)
+
+
+async def test_http_1_0_needs_no_host(server: ServerProcess) -> None:
+    async with raw(server) as socket:
+        await socket.send(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert (await socket.answer()).status == 200
+        assert await socket.cut() == b""
 
 
 async def test_a_head_may_have_64_kib(server: ServerProcess) -> None:

@@ -266,12 +266,16 @@ BAD_UPGRADES = {
     "an empty key": upgrade("{token}", sec_websocket_key=""),
     "a short key": upgrade("{token}", sec_websocket_key="eA=="),
     "a key that is not base 64": upgrade("{token}", sec_websocket_key="!" * 24),
-    "no version": upgrade("{token}", drop="sec-websocket-version"),
-    "version 8": upgrade("{token}", sec_websocket_version="8"),
-    "two versions": upgrade("{token}", sec_websocket_version="13, 8"),
+    "two keys": upgrade("{token}", sec_websocket_key=f"{KEY}\r\nSec-WebSocket-Key: {KEY}"),
+    "no host": upgrade("{token}", drop="host"),
+    "two hosts": upgrade("{token}", host="127.0.0.1\r\nHost: 127.0.0.1"),
+    "two origins": upgrade("{token}", origin="http://127.0.0.1\r\nOrigin: http://127.0.0.1"),
+    "two tokens": upgrade("{token}", authorization="Bearer {token}\r\nAuthorization: Bearer {token}"),
     "POST": upgrade("{token}", method="POST"),
     "HEAD": upgrade("{token}", method="HEAD"),
     "HTTP/1.0": upgrade("{token}").replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "HTTP/2.0": upgrade("{token}").replace(b"HTTP/1.1", b"HTTP/2.0"),
+    "HTTP/0.9": upgrade("{token}").replace(b"HTTP/1.1", b"HTTP/0.9"),
     "a body": upgrade("{token}", content_length="5") + b"hello",
     "a chunked body": upgrade("{token}", transfer_encoding="chunked") + b"5\r\nhello\r\n0\r\n\r\n",
     "a long head": upgrade("{token}", x_padding="x" * 70_000),
@@ -285,6 +289,20 @@ async def test_a_bad_upgrade_is_a_problem(server: ServerProcess, token: str, nam
         answer = await socket.answer()
         assert answer.status == 400
         assert answer.problem()["code"] == "bad_request"
+
+
+@pytest.mark.parametrize("version", [None, "8", "12", "14", "13, 8", "", "13\r\nSec-WebSocket-Version: 13"])
+async def test_another_version_of_the_protocol_is_426_and_told_the_right_one(
+    server: ServerProcess, token: str, version: str | None
+) -> None:
+    drop = "sec-websocket-version" if version is None else ""
+    async with raw(server) as socket:
+        await socket.send(upgrade(token, drop=drop, sec_websocket_version=version or ""))
+        answer = await socket.answer()
+        assert answer.status == 426
+        assert answer.headers["sec-websocket-version"] == "13"
+        assert answer.problem()["code"] == "bad_request"
+        assert await socket.cut() == b""
 
 
 @pytest.mark.parametrize("drop", ["connection", "upgrade"])

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.gateway.users import User, program, run_input
-from tests.serverprocess import ServerProcess
+from tests.serverprocess import SIMULATION_KEY, ServerProcess
 from tests.wsclient import text_of
 
 MAX_BODY = 1_048_576
@@ -343,11 +343,19 @@ async def test_a_body_of_exactly_the_limit_passes(user: User, chunked: bool) -> 
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("path", ["/v1/agents/echo/run", "/v1/auth/login", "/v1/auth/refresh", "/v1/auth/register"])
+@pytest.mark.parametrize(
+    "path", ["/v1/agents/echo/run", *(f"/v1/auth/{call}" for call in ("login", "refresh", "register", "simulate"))]
+)
 async def test_a_body_over_the_limit_is_413(user: User, path: str, chunked: bool) -> None:
     body = body_of(MAX_BODY + 1)
-    answer = await user.http.post(path, content=in_chunks(body) if chunked else body)
+    headers = {"X-Simulation-Key": SIMULATION_KEY}
+    answer = await user.http.post(path, content=in_chunks(body) if chunked else body, headers=headers)
     check_problem(answer, 413, "payload_too_large")
+
+
+async def test_whether_one_may_simulate_comes_before_what_the_body_says(user: User) -> None:
+    for content in (b"", b"{", b"{}"):
+        check_problem(await user.http.post("/v1/auth/simulate", content=content), 401, "unauthorized")
 
 
 async def test_a_hundred_requests_at_once_are_all_answered(user: User) -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldenpath.runtime.gateway.handshake import SUBPROTOCOL, Handshake, bearer_token, read_handshake
+from goldenpath.runtime.gateway.handshake import (
+    SUBPROTOCOL,
+    Handshake,
+    WebSocketVersionError,
+    bearer_token,
+    read_handshake,
+    read_key,
+)
 from goldenpath.wire.errors import RequestError
 
 HOST = (b"host", b"chat.example.com:8700")
@@ -120,6 +127,57 @@ def test_any_other_origin_is_refused_also_with_a_token(origin: bytes) -> None:
     assert refusal(AUTH, (b"origin", origin)) == "forbidden"
 
 
+@pytest.mark.parametrize("name", [b"host", b"origin", b"authorization"])
+def test_of_two_headers_none_is_chosen(name: bytes) -> None:
+    given = {b"host": b"chat.example.com:8700", b"origin": ALLOWED[0].encode(), b"authorization": b"Bearer TOKEN"}
+    headers = list(given.items())
+    assert read_handshake(headers, ALLOWED).token == "TOKEN"
+    with pytest.raises(RequestError) as refused:
+        read_handshake([*headers, (name, given[name])], ALLOWED)
+    assert refused.value.code == "bad_request"
+
+
+KEY = (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")
+VERSION = (b"sec-websocket-version", b"13")
+
+
+def test_the_key_of_a_good_upgrade_is_found() -> None:
+    assert read_key("GET", "1.1", [HOST, VERSION, KEY]) == KEY[1]
+    assert read_key("GET", "1.1", [HOST, VERSION, KEY, (b"content-length", b"0")]) == KEY[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "http_version", "headers"),
+    [
+        ("POST", "1.1", [VERSION, KEY]),
+        ("GET", "1.0", [VERSION, KEY]),
+        ("GET", "2", [VERSION, KEY]),
+        ("GET", "1.1", [VERSION]),
+        ("GET", "1.1", [VERSION, KEY, KEY]),
+        ("GET", "1.1", [VERSION, (KEY[0], b"eA==")]),
+        ("GET", "1.1", [VERSION, (KEY[0], b"")]),
+        ("GET", "1.1", [VERSION, (KEY[0], b"!" * 24)]),
+        ("GET", "1.1", [VERSION, (KEY[0], b"\xff" * 24)]),
+        ("GET", "1.1", [VERSION, KEY, (b"content-length", b"5")]),
+        ("GET", "1.1", [VERSION, KEY, (b"content-length", b"0"), (b"content-length", b"5")]),
+        ("GET", "1.1", [VERSION, KEY, (b"transfer-encoding", b"chunked")]),
+    ],
+)
+def test_what_is_no_upgrade_is_a_bad_request(
+    method: str, http_version: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    with pytest.raises(RequestError) as refused:
+        read_key(method, http_version, headers)
+    assert refused.value.code == "bad_request"
+    assert not isinstance(refused.value, WebSocketVersionError)
+
+
+@pytest.mark.parametrize("versions", [[], [b"8"], [b"13, 8"], [b"13", b"13"], [b"013"], [b""]])
+def test_another_version_of_the_protocol_is_told_apart(versions: list[bytes]) -> None:
+    with pytest.raises(WebSocketVersionError):
+        read_key("GET", "1.1", [KEY, *((VERSION[0], version) for version in versions)])
+
+
 def test_an_origin_is_not_compared_with_a_host_that_is_missing() -> None:
     with pytest.raises(RequestError) as refused:
         read_handshake([AUTH, (b"origin", b"http://")], ())
@@ -143,4 +201,4 @@ def test_no_headers_do_worse_than_a_refusal(headers: list[tuple[bytes, bytes]]) 
     else:
         code = None
         assert found.token
-    assert code in {None, "forbidden", "unauthorized"}
+    assert code in {None, "bad_request", "forbidden", "unauthorized"}

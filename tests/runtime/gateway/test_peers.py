@@ -21,7 +21,8 @@ class Connected:
 
     def __init__(self, peers: Peers, who: Principal, address: str | None = None) -> None:
         self.principal = who
-        self.address = address
+        self.reservation = peers.reserve(who.user_id, address)
+        assert self.reservation is not None
         self.ended: list[tuple[int, str]] = []
         self.ticks: list[float] = []
         self._peers = peers
@@ -43,7 +44,7 @@ def made(max_peers: int = 100, max_per_user: int = 100, max_per_address: int | N
 
 def test_a_full_server_refuses_everybody() -> None:
     peers = made(max_peers=2)
-    first, _ = Connected(peers, principal()), Connected(peers, principal("bob"))
+    first, _ = Connected(peers, principal()), peers.reserve(UserId("bob"), None)  # who is on the way in counts too
     with pytest.raises(RequestError) as refused:
         peers.check_room(None)
     assert (refused.value.code, refused.value.retry_after) == ("overloaded", 5.0)
@@ -65,11 +66,40 @@ def test_an_address_has_a_bound_of_its_own_where_it_is_known() -> None:
 def test_a_user_has_a_bound_over_all_sessions() -> None:
     peers = made(max_per_user=2)
     Connected(peers, principal("ann", "one"))
-    assert not peers.user_is_full(principal("ann", "two"))
-    Connected(peers, principal("ann", "two"))
-    assert peers.user_is_full(principal("ann", "three"))
-    assert not peers.user_is_full(principal("bob"))
+    on_the_way = peers.reserve(UserId("ann"), None)
+    assert on_the_way is not None
+    assert peers.reserve(UserId("ann"), None) is None
+    assert peers.reserve(UserId("bob"), None) is not None
     assert peers.statistics().refused == 1
+    on_the_way.release()
+    on_the_way.release()
+    Connected(peers, principal("ann", "two"))
+    assert peers.reserve(UserId("ann"), None) is None
+
+
+def test_a_reservation_lasts_as_long_as_its_context_and_no_longer_than_its_peer() -> None:
+    peers = made(max_per_address=1)
+    found = peers.reserve(UserId("ann"), "198.51.100.1")
+    assert found is not None
+    with found, pytest.raises(RequestError):
+        peers.check_room("198.51.100.1")
+    peer = Connected(peers, principal("ann"), "198.51.100.1")
+    with pytest.raises(RequestError):
+        peers.reserve(UserId("bob"), "198.51.100.1")
+    assert peer in peers
+    peers.remove(peer)
+    assert peer not in peers
+    assert peers.reserve(UserId("bob"), "198.51.100.1") is not None
+
+
+def test_a_peer_that_never_got_in_is_removed_like_any_other() -> None:
+    peers = made(max_per_user=1)
+    peer = Connected(peers, principal("ann"))
+    peers.remove(peer)
+    peer.reservation = None
+    peers.remove(peer)
+    assert peers.statistics().connected == 0
+    assert peers.reserve(UserId("ann"), None) is not None
 
 
 def test_ending_a_session_ends_all_of_it_and_nothing_else() -> None:
@@ -104,7 +134,7 @@ def test_a_peer_with_a_new_token_belongs_to_the_new_session_and_is_counted_once(
     assert peer.principal.session_id == "two"
     assert peers.statistics().accepted == 1
     assert len(peers) == 1
-    assert peers.user_is_full(principal("ann"))
+    assert peers.reserve(UserId("ann"), None) is None
     peers.end_session(SessionId("one"), 4401, "ended")
     assert peer.ended == []
     peers.end_session(SessionId("two"), 4401, "ended")
@@ -136,7 +166,9 @@ def test_the_counts_are_those_of_who_is_there(steps: list[tuple[str, str, str | 
         assert statistics.connected == len(peers) == len(there)
         assert statistics.users == len({peer.principal.user_id for peer in there})
         assert (statistics.peak, statistics.accepted) == (peak, accepted)
-        assert peers._addresses == Counter(peer.address for peer in there if peer.address is not None)
+        held = [peer.reservation for peer in there if peer.reservation is not None]
+        assert peers._addresses == Counter(found.address for found in held if found.address is not None)
+        assert peers._reserved == len(there)
         assert {session: set(found) for session, found in peers._by_session.items()} == {
             session: {peer for peer in there if peer.principal.session_id == session}
             for session in {peer.principal.session_id for peer in there}

@@ -228,14 +228,9 @@ class Accounts:
                 "rate_limited", "Too many failed logins for this e-mail.", retry_after=max(1.0, math.ceil(seconds))
             )
 
-    async def simulate(
-        self, key: str | None, email: str, permissions: Iterable[str] = (), tier: str = "free"
-    ) -> Tokens:
-        """Begin a session of the simulated user of `email`, as if an OAuth provider had vouched for them.
-
-        `permissions` and `tier` hold for this session. Raises `RequestError`, in this order: `forbidden` in production,
-        `not_configured` when no key is set, `unauthorized` for a wrong or missing key, `bad_request`.
-        """
+    def check_simulation(self, key: str | None) -> None:
+        """Whether the holder of `key` may simulate users. Raises `RequestError`, in this order: `forbidden` in
+        production, `not_configured` when no key is set, `unauthorized` for a wrong or missing key."""
         settings = self._settings
         if settings.environment == "production":
             raise RequestError("forbidden", "There are no simulated users in production.")
@@ -244,6 +239,16 @@ class Accounts:
         given = (key or "").encode("utf-8", "surrogatepass")
         if not hmac.compare_digest(given, settings.simulation_key.encode("utf-8", "surrogatepass")):
             raise unauthorized("The simulation key is missing or wrong.")
+
+    async def simulate(
+        self, key: str | None, email: str, permissions: Iterable[str] = (), tier: str = "free"
+    ) -> Tokens:
+        """Begin a session of the simulated user of `email`, as if an OAuth provider had vouched for them.
+
+        `permissions` and `tier` hold for this session. Raises `RequestError` as `check_simulation` does, and
+        `bad_request`.
+        """
+        self.check_simulation(key)
         name = _checked_email(email)
         granted = frozenset(permissions)
         if not all(map(_permission.fullmatch, granted)) or sum(map(len, granted)) > _MAX_PERMISSION_CHARACTERS:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import nullcontext
 from typing import Any
 
-import msgspec
 from starlette.types import Receive, Scope, Send
 
 from goldenpath.runtime.gateway.connection import HIGH_WATER, Connection
-from goldenpath.runtime.gateway.gateway import Gateway
-from goldenpath.wire.errors import TOO_BIG, TOO_MANY_CONNECTIONS, Problem, RequestError
+from goldenpath.runtime.gateway.gateway import Gateway, Upgrade
+from goldenpath.runtime.gateway.request import problem
+from goldenpath.wire.errors import TOO_BIG, RequestError
 
 _CLOSE_TIMEOUT = 5.0
 
@@ -106,17 +107,18 @@ async def serve_asgi_socket(gateway: Gateway, scope: Scope, receive: Receive, se
     """Serve one ASGI WebSocket from its upgrade to its end."""
     await receive()  # websocket.connect
     try:
-        client = scope.get("client")
-        admitted = await gateway.admit(client[0] if client else None, scope["headers"])
+        upgrade = await gateway.admit_upgrade(scope.get("client"), scope["headers"])
     except RequestError as error:
         await refuse_upgrade(scope, send, error)
         return
-    await send({"type": "websocket.accept", "subprotocol": admitted.handshake.subprotocol})
-    if gateway.peers.user_is_full(admitted.principal):
-        await send({"type": "websocket.close", "code": TOO_MANY_CONNECTIONS, "reason": "too many connections"})
-        return
+    with upgrade.reservation or nullcontext():
+        await send({"type": "websocket.accept", "subprotocol": upgrade.subprotocol})
+        await _serve_accepted(gateway, upgrade, receive, send)
+
+
+async def _serve_accepted(gateway: Gateway, upgrade: Upgrade, receive: Receive, send: Send) -> None:
     socket = AsgiSocket(send)
-    socket.connection = connection = Connection(gateway, socket, admitted.principal, admitted.address)
+    socket.connection = connection = Connection(gateway, socket, upgrade.principal, upgrade.reservation)
     reader = asyncio.create_task(socket.read_loop(receive, gateway.settings.max_message_bytes))
     writer = asyncio.create_task(socket.write_loop())
     socket.reader = reader
@@ -139,11 +141,6 @@ async def refuse_upgrade(scope: Scope, send: Send, error: RequestError) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": error.code})
         return
-    headers = [(b"content-type", b"application/problem+json")]
-    if error.row.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
-    body = msgspec.json.encode(Problem.of(error))
-    await send({"type": "websocket.http.response.start", "status": error.row.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
+    given = problem(error)
+    await send({"type": "websocket.http.response.start", "status": given.status, "headers": given.head})
+    await send({"type": "websocket.http.response.body", "body": given.body})

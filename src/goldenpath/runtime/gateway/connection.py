@@ -18,8 +18,10 @@ from goldenpath.clock import rfc3339
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import RunRequest
 from goldenpath.runtime.gateway.connection_state import Close, ConnectionState, Effect, Ping, SendFrame
+from goldenpath.runtime.gateway.faults import told
+from goldenpath.runtime.gateway.peers import Reservation
 from goldenpath.runtime.interfaces import StoreError
-from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog
+from goldenpath.runtime.thread_log import Batch, Follower, ThreadLog
 from goldenpath.wire import commands
 from goldenpath.wire.commands import (
     AttachCommand,
@@ -40,7 +42,7 @@ from goldenpath.wire.commands import (
     Welcome,
     event_frame_head,
 )
-from goldenpath.wire.errors import INTERNAL, TOO_SLOW, UNAUTHORIZED, ErrorBody, RequestError
+from goldenpath.wire.errors import INTERNAL, TOO_MANY_CONNECTIONS, TOO_SLOW, ErrorBody, RequestError
 from goldenpath.wire.ids import ConnectionId, RequestId, RunId, new_id
 
 if TYPE_CHECKING:
@@ -112,12 +114,14 @@ class Connection:
 
     __slots__ = (
         "_busy", "_ended", "_flush_due", "_gateway", "_inbox", "_paused", "_room", "_state", "_subscriptions",
-        "_to_cancel", "_transport", "_turn", "address", "connection_id", "principal",
+        "_to_cancel", "_transport", "_turn", "connection_id", "principal", "reservation",
     )  # fmt: skip
 
-    def __init__(self, gateway: Gateway, transport: WsTransport, principal: Principal, address: str | None) -> None:
+    def __init__(
+        self, gateway: Gateway, transport: WsTransport, principal: Principal, reservation: Reservation | None
+    ) -> None:
         self.principal = principal
-        self.address = address
+        self.reservation = reservation
         self.connection_id = ConnectionId(new_id("conn"))
         self._gateway = gateway
         self._transport = transport
@@ -144,9 +148,11 @@ class Connection:
         self._to_cancel: dict[tuple[str, str], None] = {}
 
     def open(self) -> None:
-        """Greet the client. The upgrade is done."""
-        self._gateway.peers.add(self)
+        """Greet the client, or send it away where there is no room for it. The upgrade is done."""
         gateway = self._gateway
+        if self.reservation is None:
+            self.end(TOO_MANY_CONNECTIONS, "too many connections")
+            return
         self._send(
             Welcome(
                 protocol=1,
@@ -156,8 +162,7 @@ class Connection:
                 limits=gateway.limits(self.principal),
             )
         )
-        if gateway.accounts.is_revoked(self.principal.session_id):  # it was ended while the client was let in
-            self.end(UNAUTHORIZED, "the session was ended")
+        gateway.add(self)
         self.tick(gateway.clock.monotonic())
 
     # --- from the transport -------------------------------------------------------------------------------------------
@@ -303,17 +308,12 @@ class Connection:
                     await self._refresh(command)
                 case PingCommand():
                     self._pong(command)
-        except RequestError as error:
-            self._send(ErrorReply(command.id, ErrorBody.of(error)))
-        except LogDeletedError:
-            self._send(ErrorReply(command.id, ErrorBody.of(RequestError("not_found", "there is no such thread"))))
-        except StoreError as error:
-            _logger.error("command_failed", request_id=request_id, error=str(error))  # noqa: TRY400
-            self._send(ErrorReply(command.id, ErrorBody.of(RequestError("overloaded", "the store failed"))))
-        except Exception:
-            _logger.exception("command_failed", request_id=request_id)
-            fault = RequestError("internal", f"request {request_id} failed")
-            self._send(ErrorReply(command.id, ErrorBody.of(fault)))
+        except Exception as error:  # noqa: BLE001 - whatever it is: told and, where it is ours, logged
+            self._send(
+                ErrorReply(
+                    command.id, ErrorBody.of(told(error, "command_failed", request_id, command=type(command).__name__))
+                )
+            )
 
     async def _run(self, command: RunCommand, request_id: RequestId) -> None:
         gateway = self._gateway

@@ -14,15 +14,15 @@ from goldenpath.runtime.auth.accounts import Accounts
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.forwarded import TrustedProxies
-from goldenpath.runtime.gateway.handshake import Handshake, read_handshake
-from goldenpath.runtime.gateway.peers import Peers
+from goldenpath.runtime.gateway.handshake import read_handshake
+from goldenpath.runtime.gateway.peers import Peer, Peers, Reservation
 from goldenpath.runtime.settings import Settings
-from goldenpath.runtime.stores.database import StoreError
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.commands import Limits
 from goldenpath.wire.errors import GOING_AWAY, UNAUTHORIZED, RequestError
-from goldenpath.wire.ids import SessionId, new_id
+from goldenpath.wire.ids import SessionId
 
 TICK: Final = 1.0
 """How often connections are told the time, in seconds; their time-outs are late by no more than this."""
@@ -30,12 +30,13 @@ TICK: Final = 1.0
 _logger = structlog.get_logger("goldenpath.gateway")
 
 
-class Admitted(msgspec.Struct, frozen=True):
-    """An upgrade that may be accepted: what it asked for, of whom, from where (None: nobody knows)."""
+class Upgrade(msgspec.Struct, frozen=True):
+    """A WebSocket upgrade that was admitted. `reservation`: None where the user has all connections already, which the
+    client is told by a close code."""
 
-    handshake: Handshake
     principal: Principal
-    address: str | None
+    subprotocol: str | None
+    reservation: Reservation | None
 
 
 class Gateway:
@@ -98,25 +99,6 @@ class Gateway:
         """The principal of an access token. Raises `RequestError` (`unauthorized`)."""
         return self.accounts.check_now(token) or await self.accounts.authenticate(token)
 
-    async def admit(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> Admitted:
-        """Decide on a WebSocket upgrade from the address `peer`. Raises nothing but `RequestError`: what fails here is
-        logged, and refused like everything else."""
-        try:
-            self.check_open()
-            address = self.proxies.client_address(peer, headers)
-            self.peers.check_room(address)
-            handshake = read_handshake(headers, self.settings.allowed_origins)
-            return Admitted(handshake, await self.authenticate(handshake.token), address)
-        except RequestError:
-            raise
-        except StoreError as error:
-            _logger.error("upgrade_failed", error=str(error))  # noqa: TRY400
-            raise RequestError("overloaded", "the store failed", retry_after=2.0) from None
-        except Exception:
-            request_id = new_id("req")
-            _logger.exception("upgrade_failed", request_id=request_id)
-            raise RequestError("internal", f"request {request_id} failed") from None
-
     def limits(self, principal: Principal) -> Limits:
         """What `welcome` tells this user."""
         tier = self.settings.tier(principal.tier)
@@ -132,10 +114,49 @@ class Gateway:
         seq, messages = await self.event_log.history(log)
         return seq, b'{"type":"MESSAGES_SNAPSHOT","messages":[%b]}' % b",".join(messages)
 
-    def check_open(self) -> None:
-        """Raise `RequestError` (`draining`) where no connection may be made any more."""
+    # --- who may connect ----------------------------------------------------------------------------------------------
+
+    async def admit_upgrade(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> Upgrade:
+        """Check a WebSocket upgrade: origin, token, limits. `client` is the other end of the socket (None: unknown).
+
+        Raises nothing but `RequestError`: what fails here is refused like everything else.
+        """
+        try:
+            headers = list(headers)
+            address = self._address(client, headers)
+            self._check_open()
+            self.peers.check_room(address)  # a full server spends nothing on tokens
+            handshake = read_handshake(headers, self.settings.allowed_origins)
+            principal = await self.authenticate(handshake.token)
+            self._check_open()
+            return Upgrade(principal, handshake.subprotocol, self.peers.reserve(principal.user_id, address))
+        except Exception as error:  # noqa: BLE001 - whatever it is: told and, where it is ours, logged
+            raise told(error, "upgrade_failed") from None
+
+    def admit_stream(
+        self, principal: Principal, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]
+    ) -> Reservation:
+        """Room for an SSE stream. Raises `RequestError`: `draining`, `overloaded`, `rate_limited`."""
+        self._check_open()
+        reservation = self.peers.reserve(principal.user_id, self._address(client, headers))
+        if reservation is None:
+            raise RequestError("rate_limited", "all your connections are taken", retry_after=5.0)
+        return reservation
+
+    def _address(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        return self.proxies.client_address(client[0] if client else None, headers)
+
+    def _check_open(self) -> None:
         if self.dispatcher.draining:
             raise RequestError("draining", "the server is shutting down", retry_after=1.0)
+
+    def add(self, peer: Peer) -> None:
+        """Know `peer` from now on. Where its session or the server ended while it was let in, it ends at once."""
+        self.peers.add(peer)
+        if self.accounts.is_revoked(peer.principal.session_id):
+            peer.end(UNAUTHORIZED, "the session was ended")
+        elif self.dispatcher.draining:
+            peer.end(GOING_AWAY, "the server is shutting down")
 
     def _on_revoked(self, session_id: SessionId) -> None:
         self.peers.end_session(session_id, UNAUTHORIZED, "the session was ended")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +14,7 @@ from goldenpath.wire.errors import RequestError
 
 SUBPROTOCOL: Final = "goldenpath.v1"
 _BEARER: Final = "bearer."
+_SINGLE: Final = (b"host", b"origin", b"authorization")
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -21,12 +24,35 @@ class Handshake(msgspec.Struct, frozen=True):
     subprotocol: str | None
 
 
+class WebSocketVersionError(RequestError):
+    """The client speaks another version of the WebSocket protocol."""
+
+
+def read_key(method: str, http_version: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The Sec-WebSocket-Key of an upgrade that keeps RFC 6455. Raises `RequestError` (`bad_request`)."""
+    values = _by_name(headers)
+    has_body = values.get(b"content-length", [b"0"]) != [b"0"] or b"transfer-encoding" in values
+    if method != "GET" or http_version != "1.1" or has_body:
+        raise RequestError("bad_request", "this is not a WebSocket upgrade")
+    if values.get(b"sec-websocket-version") != [b"13"]:
+        raise WebSocketVersionError("bad_request", "only version 13 of the WebSocket protocol is spoken here")
+    keys = values.get(b"sec-websocket-key", [])
+    try:
+        decoded = [base64.b64decode(key, validate=True) for key in keys]
+    except binascii.Error:
+        decoded = []
+    if [len(key) for key in decoded] != [16]:
+        raise RequestError("bad_request", "an upgrade has one Sec-WebSocket-Key, 16 bytes in base 64")
+    return keys[0]
+
+
 def read_handshake(headers: Iterable[tuple[bytes, bytes]], allowed_origins: tuple[str, ...]) -> Handshake:
-    """The token and subprotocol from lower-case header names. Raises `RequestError`: `forbidden` for an origin that may
-    not connect, `unauthorized` where there is no token."""
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        values.setdefault(name, []).append(value)
+    """The token and subprotocol from lower-case header names. Raises `RequestError`: `bad_request` where it is not
+    clear which of several is meant, `forbidden` for an origin that may not connect, `unauthorized` without a token."""
+    values = _by_name(headers)
+    for name in _SINGLE:
+        if len(values.get(name, ())) > 1:
+            raise RequestError("bad_request", f"an upgrade has one {name.decode()} header")
     origin = _first(values, b"origin")
     if origin is not None and not _may_connect(origin, _first(values, b"host") or "", allowed_origins):
         raise RequestError("forbidden", "this origin may not connect")
@@ -49,6 +75,13 @@ def bearer_token(authorization: str | None) -> str | None:
         return None
     scheme, _, token = authorization.partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    return values
 
 
 def _first(values: dict[bytes, list[bytes]], name: bytes) -> str | None:

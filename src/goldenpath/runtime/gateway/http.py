@@ -72,12 +72,8 @@ class HttpApi:
     async def simulate(self, request: Request) -> Answer:
         accounts = self._gateway.accounts
         key = request.header(b"x-simulation-key")
-        try:
-            given = await request.json(answers.SimulateRequest, self._limit)
-        except RequestError:
-            # Whether one may simulate at all comes before what the body says.
-            await accounts.simulate(key, "")
-            raise
+        accounts.check_simulation(key)  # whether one may simulate at all comes before what the body says
+        given = await request.json(answers.SimulateRequest, self._limit)
         return answer(await accounts.simulate(key, given.email, given.permissions or (), given.tier or "free"))
 
     async def logout(self, request: Request, principal: Principal) -> Answer:  # noqa: ARG002 - the calls' one form
@@ -105,33 +101,23 @@ class HttpApi:
         for identity in (given.thread_id, given.run_id):
             if not is_name(identity):
                 raise RequestError("bad_request", "threadId or runId is not a valid id")
-        address = self.join(request, principal)
         run_request = RunRequest(agent=agent, input=given)
-        async with gateway.dispatcher.start(principal, run_request, RequestId(new_id("req"))) as accepted:
-            stream = SseStream(
-                gateway,
-                principal,
-                address,
-                accepted.log,
-                accepted.seq,
-                run=accepted.run,
-                translate=to_0x if legacy else None,
-            )
-            await stream.serve(request.receive, send, self._send_patience(request))
+        # Room for the stream comes first: whoever is refused one has started no run.
+        with gateway.admit_stream(principal, request.client, request.headers) as reservation:
+            async with gateway.dispatcher.start(principal, run_request, RequestId(new_id("req"))) as accepted:
+                stream = SseStream(
+                    gateway,
+                    principal,
+                    reservation,
+                    accepted.log,
+                    accepted.seq,
+                    run=accepted.run,
+                    translate=to_0x if legacy else None,
+                )
+                await stream.serve(request.receive, send, self._send_patience(request))
 
     def _send_patience(self, request: Request) -> float | None:
         return None if request.cuts_slow_clients else self._gateway.settings.write_timeout
-
-    def join(self, request: Request, principal: Principal) -> str | None:
-        """Check that a stream may begin, and return the client's address. Raises `RequestError`."""
-        gateway = self._gateway
-        gateway.check_open()
-        client = request.scope.get("client")
-        address = gateway.proxies.client_address(client[0] if client else None, request.scope["headers"])
-        gateway.peers.check_room(address)
-        if gateway.peers.user_is_full(principal):
-            raise RequestError("rate_limited", "all your connections are taken", retry_after=5.0)
-        return address
 
     async def run(self, request: Request, principal: Principal) -> Answer:
         thread_id = request.name("thread_id")
@@ -190,14 +176,15 @@ class HttpApi:
     async def events(self, request: Request, principal: Principal, send: Send) -> None:
         gateway = self._gateway
         cursor = _cursor(request)
-        address = self.join(request, principal)
-        async with gateway.dispatcher.opened(principal, request.name("thread_id")) as log:
-            try:
-                seq, snapshot = await self._start_position(log, cursor)
-            except LogDeletedError:
-                raise RequestError("not_found", "there is no such thread") from None
-            stream = SseStream(gateway, principal, address, log, seq, snapshot=snapshot)
-            await stream.serve(request.receive, send, self._send_patience(request))
+        thread_id = request.name("thread_id")
+        with gateway.admit_stream(principal, request.client, request.headers) as reservation:
+            async with gateway.dispatcher.opened(principal, thread_id) as log:
+                try:
+                    seq, snapshot = await self._start_position(log, cursor)
+                except LogDeletedError:
+                    raise RequestError("not_found", "there is no such thread") from None
+                stream = SseStream(gateway, principal, reservation, log, seq, snapshot=snapshot)
+                await stream.serve(request.receive, send, self._send_patience(request))
 
     async def _start_position(self, log: ThreadLog, cursor: Cursor | None) -> tuple[int, bytes | None]:
         if cursor is None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from goldenpath.runtime.gateway.connection import Connection
+from goldenpath.runtime.gateway.handshake import WebSocketVersionError, read_key
 from goldenpath.runtime.gateway.picows_socket import PicowsLogs, PicowsSocket, hand_over
-from goldenpath.runtime.gateway.request import WRITE_TIMEOUT
-from goldenpath.wire.errors import Problem, RequestError
+from goldenpath.runtime.gateway.request import WRITE_TIMEOUT, Answer, problem
+from goldenpath.wire.errors import RequestError
 
 if TYPE_CHECKING:
     from goldenpath.runtime.gateway.gateway import Gateway
@@ -26,7 +25,7 @@ EARLY_BYTES: Final = 64 * 1024
 MAX_HEAD: Final = 64 * 1024
 """How many bytes a request's line and headers may have."""
 
-_STATUS_LINES: Final = {400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found"}
+_VERSIONS: Final = {"1.0", "1.1"}
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -49,6 +48,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """How much of a head came that is not complete; None outside of one."""
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
+        self._fault = "this is not HTTP"
+        """What is wrong with a request that cannot be parsed."""
         self._write_timer: asyncio.TimerHandle | None = None
         """Runs while the client has not taken what was written."""
 
@@ -68,9 +69,22 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_is_over()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
-            raise ValueError("the head is too long")  # which the parser turns into an error of its own
+        self._check_head()
         super().on_headers_complete()
+
+    def _check_head(self) -> None:
+        """Raises ValueError, which the parser turns into an error of its own."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        version = self.parser.get_http_version()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+            self._fault = "the request's head is too long"
+        elif version not in _VERSIONS:
+            self._fault = "only HTTP/1.1 and HTTP/1.0 are spoken here"
+        elif hosts > 1 or (hosts == 0 and version == "1.1"):
+            self._fault = "a request has one Host header"
+        else:
+            return
+        raise ValueError(self._fault)
 
     def on_message_complete(self) -> None:
         self._head_is_over()
@@ -134,12 +148,12 @@ class GatewayProtocol(HttpToolsProtocol):
             if self._should_upgrade():
                 self._begin_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._answer(RequestError("bad_request", "this is not HTTP, or its head is too long"))
+            self._answer(problem(RequestError("bad_request", self._fault)))
         else:
             if before is not None and self._head_size is not None:
                 self._head_size = before + len(data)
                 if self._head_size > MAX_HEAD:
-                    self._answer(RequestError("bad_request", "the request's head is too long"))
+                    self._answer(problem(RequestError("bad_request", "the request's head is too long")))
 
     def _begin_upgrade(self, early: bytes) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -158,48 +172,31 @@ class GatewayProtocol(HttpToolsProtocol):
         """Check everything, then hand over."""
         gateway = self.gateway
         try:
-            path = self.url.partition(b"?")[0]
-            if path != PATH:
+            if self.url.partition(b"?")[0] != PATH:
                 raise RequestError("not_found", "there is no WebSocket at this path")  # noqa: TRY301
-            self._check_upgrade()
-            admitted = await gateway.admit(self.client[0] if self.client else None, self.headers)
-        except RequestError as error:
-            self._answer(error)
+            key = read_key(self.scope["method"], self.scope["http_version"], self.headers)
+            upgrade = await gateway.admit_upgrade(self.client, self.headers)
+        except WebSocketVersionError as error:
+            self._answer(problem(error, status=426, headers=((b"sec-websocket-version", b"13"),)))
             return
-        if self.transport.is_closing():
+        except RequestError as error:
+            self._answer(problem(error))
             return
         socket = PicowsSocket(gateway.settings.max_message_bytes)
-        socket.full = gateway.peers.user_is_full(admitted.principal)
-        socket.connection = Connection(gateway, socket, admitted.principal, admitted.address)
-        key = dict(self.headers)[b"sec-websocket-key"]
-        hand_over(self.transport, socket, key, admitted.handshake.subprotocol, bytes(self._early or b""), self.logs)
+        socket.connection = connection = Connection(gateway, socket, upgrade.principal, upgrade.reservation)
+        try:
+            if not self.transport.is_closing():
+                hand_over(self.transport, socket, key, upgrade.subprotocol, bytes(self._early or b""), self.logs)
+        finally:
+            if connection not in gateway.peers:  # it never opened
+                gateway.peers.remove(connection)
         self.parser = None  # type: ignore[assignment] # which refers back to this protocol, whose work is done
 
-    def _check_upgrade(self) -> None:
-        headers = dict(self.headers)
-        has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-        if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1" or has_body:
-            raise RequestError("bad_request", "this is not a WebSocket upgrade")
-        if headers.get(b"sec-websocket-version") != b"13":
-            raise RequestError("bad_request", "only version 13 of the WebSocket protocol is spoken here")
-        try:
-            key = base64.b64decode(headers.get(b"sec-websocket-key", b""), validate=True)
-        except binascii.Error:
-            key = b""
-        if len(key) != 16:
-            raise RequestError("bad_request", "Sec-WebSocket-Key is not 16 bytes in base 64")
-
-    def _answer(self, error: RequestError) -> None:
-        """Refuse with a problem document and close."""
-        row = error.row
-        body = msgspec.json.encode(Problem.of(error))
-        extra = b"WWW-Authenticate: Bearer\r\n" if row.status == 401 else b""
-        if error.retry_after is not None:
-            extra += b"Retry-After: %d\r\n" % max(1, round(error.retry_after))
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n%bConnection: close\r\n"
-            b"\r\n%b" % (row.status, _STATUS_LINES.get(row.status, row.title.encode()), len(body), extra, body)
-        )
+    def _answer(self, given: Answer) -> None:
+        """Refuse and close."""
+        headers = b"".join(b"%b: %b\r\n" % header for header in given.head)
+        status = b"%d %b" % (given.status, HTTPStatus(given.status).phrase.encode())
+        self.transport.write(b"HTTP/1.1 %b\r\n%bconnection: close\r\n\r\n%b" % (status, headers, given.body))
         self.transport.close()
 
 

@@ -8,20 +8,46 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
 from goldenpath.runtime.context import Principal
 from goldenpath.wire.errors import RequestError
-from goldenpath.wire.ids import SessionId
+from goldenpath.wire.ids import SessionId, UserId
+
+
+class Reservation:
+    """Room for one connection, taken before the connection is there, so that those that are still on their way in count
+    too. Counted until `release`; as a context, until its end."""
+
+    __slots__ = ("_held", "_peers", "address", "user_id")
+
+    def __init__(self, peers: Peers, user_id: UserId, address: str | None) -> None:
+        self.user_id = user_id
+        self.address = address
+        self._peers = peers
+        self._held = True
+
+    def release(self) -> None:
+        """Give the room back. Harmless when repeated."""
+        if self._held:
+            self._held = False
+            self._peers._released(self)  # noqa: SLF001 - they are one thing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class Peer(Protocol):
     """A connection that can be told to end."""
 
     principal: Principal
-    address: str | None
+    reservation: Reservation | None
+    """Its room; None: it got none, and will not be added."""
 
     def end(self, code: int, reason: str) -> None:
         """End it, a WebSocket with this close code. Harmless when it has ended."""
@@ -51,6 +77,7 @@ class Peers:
         self._max_per_address = max_per_address
         self._peers: dict[Peer, None] = {}
         self._by_session: dict[SessionId, dict[Peer, None]] = {}
+        self._reserved = 0
         self._users: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._peak = self._accepted = self._refused = 0
@@ -58,14 +85,16 @@ class Peers:
     def __len__(self) -> int:
         return len(self._peers)
 
+    def __contains__(self, peer: Peer) -> bool:
+        return peer in self._peers
+
     def __iter__(self) -> Iterator[Peer]:
         """All peers; a copy, so that ending them while iterating is safe."""
         return iter(list(self._peers))
 
     def check_room(self, address: str | None) -> None:
-        """Raise `RequestError` (`overloaded`, `rate_limited`) where no peer from `address` may join: before the
-        upgrade."""
-        if len(self._peers) >= self._max_peers:
+        """Raise `RequestError` (`overloaded`, `rate_limited`) where no peer from `address` may join."""
+        if self._reserved >= self._max_peers:
             self._refused += 1
             raise RequestError("overloaded", "too many connections", retry_after=5.0)
         limit = self._max_per_address
@@ -73,35 +102,41 @@ class Peers:
             self._refused += 1
             raise RequestError("rate_limited", "too many connections from this address", retry_after=5.0)
 
-    def user_is_full(self, principal: Principal) -> bool:
-        """Whether this user has all connections that one user may have."""
-        if self._users[principal.user_id] < self._max_per_user:
-            return False
-        self._refused += 1
-        return True
+    def reserve(self, user_id: UserId, address: str | None) -> Reservation | None:
+        """Take room for one connection; None where this user has all that one user may have. Raises as `check_room`."""
+        self.check_room(address)
+        if self._users[user_id] >= self._max_per_user:
+            self._refused += 1
+            return None
+        self._reserved += 1
+        self._users[user_id] += 1
+        if address is not None:
+            self._addresses[address] += 1
+        return Reservation(self, user_id, address)
+
+    def _released(self, reservation: Reservation) -> None:
+        self._reserved -= 1
+        _decrement(self._users, reservation.user_id)
+        if reservation.address is not None:
+            _decrement(self._addresses, reservation.address)
 
     def add(self, peer: Peer) -> None:
-        """Count `peer` in."""
+        """Know `peer`, which has a reservation, from now on."""
         self._peers[peer] = None
         self._by_session.setdefault(peer.principal.session_id, {})[peer] = None
-        self._users[peer.principal.user_id] += 1
-        if peer.address is not None:
-            self._addresses[peer.address] += 1
         self._accepted += 1
         self._peak = max(self._peak, len(self._peers))
 
     def remove(self, peer: Peer) -> None:
-        """Count `peer` out. Harmless when repeated."""
-        if peer not in self._peers:
-            return
-        del self._peers[peer]
-        self._leave_session(peer)
-        _decrement(self._users, peer.principal.user_id)
-        if peer.address is not None:
-            _decrement(self._addresses, peer.address)
+        """Forget `peer` and release its room. Harmless when repeated, and for one that was never added."""
+        if peer.reservation is not None:
+            peer.reservation.release()
+        if peer in self._peers:
+            del self._peers[peer]
+            self._leave_session(peer)
 
     def renew(self, peer: Peer, principal: Principal) -> None:
-        """`peer`, which is counted in, acts for `principal` from now on: the same user with another token."""
+        """`peer`, which was added, acts for `principal` from now on: the same user with another token."""
         self._leave_session(peer)
         peer.principal = principal
         self._by_session.setdefault(principal.session_id, {})[peer] = None

@@ -25,7 +25,7 @@ from picows import (
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from goldenpath.runtime.gateway.connection import HIGH_WATER, Connection
-from goldenpath.wire.errors import TOO_BIG, TOO_MANY_CONNECTIONS
+from goldenpath.wire.errors import TOO_BIG
 
 COPIED_BYTES: Final = 4096
 """Messages up to this size picows copies before it sends them."""
@@ -62,8 +62,6 @@ class PicowsSocket(WSListener):
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self.connection: Connection
-        self.full = False
-        """The user has no connection left: greet with a close."""
 
     # --- WsTransport --------------------------------------------------------------------------------------------------
 
@@ -115,10 +113,7 @@ class PicowsSocket(WSListener):
         self._underlying = transport.underlying_transport
         # Below `HIGH_WATER`, so that whoever waits because of it is told.
         self._underlying.set_write_buffer_limits(high=HIGH_WATER // 2)
-        if self.full:
-            self.close(TOO_MANY_CONNECTIONS, "too many connections")
-        else:
-            self.connection.open()
+        self.connection.open()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002 - picows' signature
         kind = frame.msg_type
@@ -172,8 +167,7 @@ class PicowsSocket(WSListener):
         self._closed = self._closing = True
         if self._timer is not None:
             self._timer.cancel()
-        if not self.full:
-            self.connection.on_closed()
+        self.connection.on_closed()
         # Everything here refers to everything else: let go, so that it need not wait for the garbage collector.
         del self.connection, self._transport, self._underlying
 

@@ -22,6 +22,7 @@ WRITE_TIMEOUT: Final = "goldenpath.write_timeout"
 
 _PROBLEM: Final = b"application/problem+json"
 _JSON: Final = b"application/json"
+_WITHOUT_BODY: Final = {204, 304}
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _DISCARDED: Final = 8 << 20
 """How much of a body that is too big is read and thrown away. Where the server below would close while the client still
@@ -43,6 +44,9 @@ class Request:
         self.receive = receive
         self._patience = patience
         self.path: dict[str, str] = scope.get("path_params", {})
+        self.client: tuple[str, int] | None = scope.get("client")
+        """The other end of the connection; None where the server does not know."""
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._query: dict[str, str] | None = None
 
     @property
@@ -52,7 +56,7 @@ class Request:
 
     def header(self, name: bytes) -> str | None:
         """The first header of this lower-case name."""
-        for key, value in self.scope["headers"]:
+        for key, value in self.headers:
             if key == name:
                 return str(value, "latin-1")
         return None
@@ -141,11 +145,15 @@ class Answer(msgspec.Struct, frozen=True):
     content_type: bytes = _JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
+    @property
+    def head(self) -> list[tuple[bytes, bytes]]:
+        """All headers, those that tell of the body included."""
+        if self.status in _WITHOUT_BODY:
+            return [*self.headers]
+        return [*self.headers, (b"content-type", self.content_type), (b"content-length", b"%d" % len(self.body))]
+
     async def send(self, send: Send) -> None:
-        headers = [*self.headers]
-        if self.status != 204:
-            headers += [(b"content-type", self.content_type), (b"content-length", b"%d" % len(self.body))]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.start", "status": self.status, "headers": self.head})
         await send({"type": "http.response.body", "body": self.body})
 
 

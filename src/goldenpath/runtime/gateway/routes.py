@@ -6,21 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import msgspec
-import structlog
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
 from goldenpath.runtime.context import Principal
+from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.http import HttpApi
 from goldenpath.runtime.gateway.request import Answer, ClientGoneError, Request, problem
-from goldenpath.runtime.interfaces import StoreError
-from goldenpath.runtime.thread_log import LogDeletedError
 from goldenpath.wire import answers
-from goldenpath.wire.errors import ErrorName, RequestError
+from goldenpath.wire.errors import ErrorName
 from goldenpath.wire.events import RunAgentInput
-from goldenpath.wire.ids import new_id
-
-_logger = structlog.get_logger("goldenpath.http")
 
 OpenCall = Callable[[Request], Awaitable[Answer]]
 OwnCall = Callable[[Request, Principal], Awaitable[Answer]]
@@ -163,17 +158,8 @@ class Endpoint:
             given = await self._answer(request, watched_send)
         except ClientGoneError:
             return
-        except RequestError as error:
-            given = problem(error)
-        except LogDeletedError:
-            given = problem(RequestError("not_found", "there is no such thread"))
-        except StoreError as error:
-            _logger.error("request_failed", route=self.route.name, error=str(error))  # noqa: TRY400
-            given = problem(RequestError("overloaded", "the store failed", retry_after=2.0))
-        except Exception:
-            request_id = new_id("req")
-            _logger.exception("request_failed", route=self.route.name, request_id=request_id)
-            given = problem(RequestError("internal", f"request {request_id} failed"))
+        except Exception as error:  # noqa: BLE001 - whatever it is: told and, where it is ours, logged
+            given = problem(told(error, "request_failed", route=self.route.name))
         if given is not None and not started:
             await given.send(send)
 

@@ -14,10 +14,10 @@ from starlette.types import Message, Receive, Send
 
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.gateway import Gateway
+from goldenpath.runtime.gateway.peers import Reservation
 from goldenpath.runtime.interfaces import RunRow, StoreError
 from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.runtime.thread_log import Follower, ThreadLog
-from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import CancelledOutcome, RunError, RunFinished, RunStarted, SuccessOutcome, encode
 
 KEEP_ALIVE: Final = 15.0
@@ -47,7 +47,7 @@ class SseStream:
         self,
         gateway: Gateway,
         principal: Principal,
-        address: str | None,
+        reservation: Reservation,
         log: ThreadLog,
         seq: int,
         *,
@@ -56,7 +56,7 @@ class SseStream:
         translate: Translate | None = None,
     ) -> None:
         self.principal = principal
-        self.address = address
+        self.reservation: Reservation | None = reservation
         self._gateway = gateway
         self._log = log
         self._run = run
@@ -93,14 +93,10 @@ class SseStream:
     async def serve(self, receive: Receive, send: Send, patience: float | None) -> None:
         """Answer the request with the stream. The log is pinned by the caller. `patience`: how long one `send` may take
         in seconds, before the stream ends where it is; None: the server below cuts a client that takes nothing."""
-        if self._gateway.peers.user_is_full(self.principal):  # others were let in while the log was opened
-            raise RequestError("rate_limited", "all your connections are taken", retry_after=5.0)
         self._patience = patience
         self._task = asyncio.current_task()
         self._gateway.event_log.subscribe(self._follower)
-        self._gateway.peers.add(self)
-        if self._gateway.accounts.is_revoked(self.principal.session_id):
-            self._finish()
+        self._gateway.add(self)
         watcher = asyncio.create_task(self._watch(receive))
         try:
             await self._send(send, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
