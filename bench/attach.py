@@ -112,7 +112,6 @@ BENCHMARK = Benchmark(
     ),
     sample=sample,
     repetitions=3,
-    summary=("warm_first_p50_ms", "warm_last_p50_ms"),
 )
 
 if __name__ == "__main__":

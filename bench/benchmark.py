@@ -11,14 +11,16 @@ import os
 import platform
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from bench.meter import Others
 from bench.server import CLIENT_CORE, LABELS, ROOT, Side, pin, raise_file_limit
 
 RESULTS: Final = ROOT / "bench" / "results"
@@ -35,7 +37,7 @@ PACKAGES: Final = (
 )
 
 DISTURBED: Final = 0.1
-"""From this share of the server's core used by others on, a repetition is repeated."""
+"""From this share of a core used by others on, a repetition is repeated, and gives no figure if that does not help."""
 
 Figures = dict[str, Any]
 """What one repetition measured: numbers by name, and texts (verdicts) that are kept but not averaged."""
@@ -75,20 +77,22 @@ class Benchmark:
     sample: Callable[[Side, Options], Figures]
     sides: tuple[Side, ...] = ("goldenpath", "peer")
     repetitions: int = 5
-    summary: tuple[str, ...] = field(default=())
-    """Keys of the rows that the table of budgets shows."""
 
     def _undisturbed(self, side: Side, options: Options, retries: int) -> Figures:
-        """A repetition during which nobody else used the server's core much, or the last of `1 + retries`."""
+        """A repetition during which nobody else used the cores much, or the last of `1 + retries`."""
         for attempt in range(1 + retries):
             gc.collect()
+            others = Others()
             figures = self.sample(side, options)
+            figures["others"] = others.share()
             figures["attempts"] = attempt + 1
-            if figures.get("server_disturbed", 0) <= DISTURBED or figures.get("clean") is False:
+            if not is_disturbed(figures) or figures.get("clean") is False:
                 break
         return figures
 
-    def run(self, sides: Sequence[Side], repetitions: int, options: Options, retries: int = 0) -> dict[str, Any]:
+    def run(
+        self, sides: Sequence[Side], repetitions: int, options: Options, retries: int = 0, command: str = ""
+    ) -> dict[str, Any]:
         """A B A B ...; prints each repetition and returns the result as it is stored."""
         samples: dict[str, list[Figures]] = {side: [] for side in sides}
         began = time.monotonic()
@@ -104,35 +108,45 @@ class Benchmark:
             "name": self.name,
             "title": self.title,
             "about": self.about,
-            "command": f"python -m bench.{self.name}",
+            "command": command or f"python -m bench.{self.name}",
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - began, 1),
             "quick": options.quick,
             "repetitions": repetitions,
             "machine": machine(),
             "versions": versions(),
-            "summary": list(self.summary),
-            "rows": [self._row(row, samples) for row in self.rows],
+            "rows": [self._row(row, samples, options) for row in self.rows],
+            "refused": {side: why for side, taken in samples.items() if (why := refusal(taken, options))},
             "remarks": remarks(samples),
             "samples": samples,
         }
 
-    def _row(self, row: Row, samples: Mapping[str, list[Figures]]) -> dict[str, Any]:
+    def _row(self, row: Row, samples: Mapping[str, list[Figures]], options: Options) -> dict[str, Any]:
         values = {
-            side: [float(figures[row.key]) for figures in taken if row.key in figures]
+            side: [
+                float(figures[row.key]) if row.key in figures and (options.quick or not is_disturbed(figures)) else None
+                for figures in taken
+            ]
             for side, taken in samples.items()
+            if refusal(taken, options) is None
         }
         measured = {
             side: {"median": statistics.median(numbers), "low": min(numbers), "high": max(numbers)}
-            for side, numbers in values.items()
-            if numbers
+            for side, taken in values.items()
+            if (numbers := [value for value in taken if value is not None])
         }
         # The ratio of each pair of neighbours in time, then the median: what disturbs both drops out.
         ratios = {
-            side: statistics.median([ours / theirs for ours, theirs in pairs])
-            for side in values
+            side: statistics.median(pairs)
+            for side, taken in values.items()
             if side != "goldenpath"
-            and (pairs := [pair for pair in zip(values.get("goldenpath", []), values[side], strict=False) if pair[1]])
+            and (
+                pairs := [
+                    ours / theirs
+                    for ours, theirs in zip(values.get("goldenpath", []), taken, strict=False)
+                    if ours is not None and theirs
+                ]
+            )
         }
         return {
             "key": row.key,
@@ -153,9 +167,31 @@ def _remarks(figures: Figures) -> str:
         words += f"; NOT CLEAN: {figures.get('verdict')}"
     if figures.get("client_saturated"):
         words += "; client saturated"
-    if figures.get("server_disturbed", 0) > DISTURBED:
-        words += f"; others had the server's core {figures['server_disturbed']:.0%} of the time"
+    if is_disturbed(figures):
+        words += f"; DISTURBED: others used {disturbance(figures):.0%} of a core"
     return words
+
+
+def disturbance(figures: Figures) -> float:
+    """What others used of a core, as a share: over the whole repetition or over the phase that was measured, whichever
+    is worse. 0 where the system does not tell."""
+    return max(figures.get(name) or 0.0 for name in ("others", "server_disturbed", "client_disturbed"))
+
+
+def is_disturbed(figures: Figures) -> bool:
+    return disturbance(figures) > DISTURBED
+
+
+def refusal(taken: Sequence[Figures], options: Options) -> str | None:
+    """Why a side gets no figures: a repetition failed, or most were disturbed. None where it gets them. A quick run
+    shows only that things work, and may be disturbed."""
+    dirty = sum(1 for figures in taken if figures.get("clean") is False)
+    if dirty:
+        return f"{dirty} of {len(taken)} repetitions not clean"
+    disturbed = sum(1 for figures in taken if is_disturbed(figures))
+    if 2 * disturbed >= len(taken) and not options.quick:
+        return f"{disturbed} of {len(taken)} repetitions disturbed by other processes"
+    return None
 
 
 def remarks(samples: Mapping[str, list[Figures]]) -> list[str]:
@@ -165,7 +201,7 @@ def remarks(samples: Mapping[str, list[Figures]]) -> list[str]:
         total = len(taken)
         dirty = [figures for figures in taken if figures.get("clean") is False]
         saturated = sum(1 for figures in taken if figures.get("client_saturated"))
-        disturbed = [figures["server_disturbed"] for figures in taken if "server_disturbed" in figures]
+        disturbed = sum(1 for figures in taken if is_disturbed(figures))
         if dirty:
             found.append(f"{LABELS[side]}: {len(dirty)} of {total} repetitions not clean: {dirty[0].get('verdict')}")
         if saturated:
@@ -173,10 +209,10 @@ def remarks(samples: Mapping[str, list[Figures]]) -> list[str]:
                 f"{LABELS[side]}: the load client was saturated in {saturated} of {total} repetitions: the server may"
                 " be faster than shown"
             )
-        if disturbed and statistics.median(disturbed) > DISTURBED:
-            found.append(
-                f"{LABELS[side]}: other processes had the server's core {statistics.median(disturbed):.0%} of the time"
-            )
+        if disturbed:
+            found.append(f"{LABELS[side]}: {disturbed} of {total} repetitions disturbed by other processes")
+        if any(figures.get("others") is None for figures in taken):
+            found.append(f"{LABELS[side]}: not known whether other processes disturbed it")
     return found
 
 
@@ -203,7 +239,20 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = "-"
+    found["goldenpath"] += f" at {commit()}"
     return found
+
+
+def commit() -> str:
+    """The commit that was measured, with "+" where the sources differ from it; "-" outside a checkout."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        differs = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src"], cwd=ROOT, check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "-"
+    return head.stdout.strip() + ("+" if differs else "")
 
 
 def show(result: Mapping[str, Any]) -> str:
@@ -216,7 +265,8 @@ def show(result: Mapping[str, Any]) -> str:
             for side, figures in row["measured"].items()
         ]
         parts += [f"goldenpath / {side} {ratio:.2f}" for side, ratio in row["ratios"].items()]
-        lines.append(f"  {row['what']} [{row['unit']}]: {'; '.join(parts)}")
+        lines.append(f"  {row['what']} [{row['unit']}]: {'; '.join(parts) or '-'}")
+    lines += [f"  ! no figures of {LABELS[side]}: {why}" for side, why in result["refused"].items()]
     return "\n".join(lines + [f"  ! {remark}" for remark in result["remarks"]])
 
 
@@ -228,25 +278,31 @@ def prepare() -> None:
 
 
 def main(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> int:
-    """The command line of one benchmark. Exit code 1 when a repetition lost, repeated or mixed up an event."""
+    """The command line of one benchmark. Exit code 1 when a side got no figures: see `refusal`."""
     parser = argparse.ArgumentParser(prog=f"python -m bench.{benchmark.name}", description=benchmark.about)
     parser.add_argument("--repetitions", type=int, default=benchmark.repetitions)
     parser.add_argument("--sides", default=",".join(benchmark.sides), help="default: %(default)s")
     parser.add_argument("--retries", type=int, default=2, help="of a repetition that others disturbed")
-    parser.add_argument("--quick", action="store_true", help="short, for seeing that it works")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where the JSON result goes")
+    parser.add_argument("--quick", action="store_true", help="short, for seeing that it works; keeps no result")
+    parser.add_argument("--out", type=Path, help=f"where the JSON result goes; default: {RESULTS.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
     sides = [side for side in options.sides.split(",") if side in benchmark.sides]
     if not sides:
         parser.error(f"sides are {', '.join(benchmark.sides)}")
     prepare()
     print(f"{benchmark.name}: {benchmark.title}", flush=True)
+    directory = options.out or (None if options.quick else RESULTS)
+    path = None if directory is None else directory / f"{benchmark.name}.json"
+    if path is not None:
+        path.unlink(missing_ok=True)  # one that fails must not leave the figures of an earlier one
+    command = " ".join(["python -m", f"bench.{benchmark.name}", *(sys.argv[1:] if arguments is None else arguments)])
     chosen = Options(quick=options.quick)
-    result = benchmark.run(sides, min(options.repetitions, 100), chosen, min(options.retries, 10))
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{benchmark.name}.json").write_text(json.dumps(result, indent=1, default=_plain) + "\n")
+    result = benchmark.run(sides, min(options.repetitions, 100), chosen, min(options.retries, 10), command)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1, default=_plain) + "\n")
     print(show(result))
-    return 1 if any(figures.get("clean") is False for taken in result["samples"].values() for figures in taken) else 0
+    return 1 if result["refused"] else 0
 
 
 def _plain(value: object) -> object:

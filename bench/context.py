@@ -80,7 +80,6 @@ BENCHMARK = Benchmark(
         Row("tier_us", "look up a tier's limits", "us", budget=1, stretch=0.2, digits=3),
     ),
     sample=sample,
-    summary=("create_us", "setting_us", "tier_us"),
 )
 
 if __name__ == "__main__":

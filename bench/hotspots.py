@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
     if shutil.which("py-spy") is None:
-        print("Needs py-spy: uv pip install py-spy", file=sys.stderr)
+        print("Needs py-spy: pip install py-spy", file=sys.stderr)
         return 2
     prepare()
     with Server(options.side) as server:

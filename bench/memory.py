@@ -56,7 +56,6 @@ BENCHMARK = Benchmark(
     ),
     sample=sample,
     repetitions=3,
-    summary=("kb_per_user",),
 )
 
 if __name__ == "__main__":

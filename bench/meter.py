@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from dataclasses import dataclass
 
@@ -65,3 +67,23 @@ class Meter:
 
     def stop(self) -> Usage:
         return Usage(*(now - then for now, then in zip(self._read(), self._start, strict=True)))
+
+
+class Others:
+    """Started when made; `share` says what others used of the two cores since: everybody but this process and the
+    servers that it started and stopped meanwhile."""
+
+    def __init__(self) -> None:
+        self._start = self._read()
+
+    def _read(self) -> tuple[float, float]:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = time.process_time() + children.ru_utime + children.ru_stime
+        return time.perf_counter(), core_seconds(SERVER_CORE) + core_seconds(CLIENT_CORE) - own
+
+    def share(self) -> float | None:
+        """As a share of one core's time; None where the system does not tell."""
+        if sys.platform != "linux":
+            return None
+        wall, others = (now - then for now, then in zip(self._read(), self._start, strict=True))
+        return max(0.0, others) / wall

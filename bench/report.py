@@ -1,56 +1,50 @@
-"""The stored results as tables in docs/performance.md: `python -m bench.report`."""
+"""The stored results as tables in docs/performance.md: `python -m bench.report`.
+
+Below each missed budget stands a place for why, written by hand and kept when the tables are written anew.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.benchmark import DISTURBED, RESULTS
+from bench.benchmark import RESULTS
 from bench.catalogue import NAMES
 from bench.server import LABELS, ROOT
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+WHY = re.compile(r"<!-- why:(\S+) -->\n(.*?)\n?<!-- /why -->", re.DOTALL)
+UNEXPLAINED = "Why: not written yet. Say what a profile (`python -m bench.hotspots`) shows."
 PAGE = ROOT / "docs" / "performance.md"
 Result = Mapping[str, Any]
 
 
 def load(directory: Path) -> list[Result]:
-    """The results that are there, in the catalogue's order."""
-    found = []
-    for name in NAMES:
-        path = directory / f"{name}.json"
-        if path.exists():
-            found.append(json.loads(path.read_text()))
-    return found
+    """The results that are there, in the catalogue's order. Those of quick runs are no results."""
+    paths = [path for name in NAMES if (path := directory / f"{name}.json").exists()]
+    return [result for path in paths if not (result := json.loads(path.read_text()))["quick"]]
 
 
 def number(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
 
 
-def judge(result: Result, row: Result, value: float) -> str:
-    """How a value stands to its budget, in words. What lost or mixed up events meets no budget, however fast."""
-    ours = result["samples"].get("goldenpath", [])
-    if any(figures.get("clean") is False for figures in ours):
-        return "**void: not clean**"
-    doubts = ["quick run"] if result["quick"] else []
-    if statistics.median(figures.get("server_disturbed") or 0 for figures in ours) > DISTURBED:
-        doubts.append("disturbed")
-    return _judge(row, value) + (f" ({', '.join(doubts)})" if doubts else "")
-
-
-def _judge(row: Result, value: float) -> str:
-    budget, stretch = row["budget"], row["stretch"]
+def judge(row: Result) -> str:
+    """How goldenpath's figure stands to its budget, in words."""
+    measured = row["measured"].get("goldenpath")
+    if measured is None:
+        return "no figure"
+    value, budget, stretch = measured["median"], row["budget"], row["stretch"]
     higher = row["better"] == "higher"
     if stretch is not None and (value >= stretch if higher else value <= stretch):
-        return "within stretch"
+        return "met, and the stretch"
     if value >= budget if higher else value <= budget:
-        return "within budget"
+        return "met"
     missed = (1 - value / budget if higher else value / budget - 1) * 100
     return f"**missed by {missed:.0f} %**"
 
@@ -72,26 +66,48 @@ def budgets(results: Sequence[Result]) -> list[str]:
     rows = []
     for result in results:
         for row in result["rows"]:
-            ours = row["measured"].get("goldenpath")
-            if row["budget"] is None or ours is None or row["key"] not in result["summary"]:
+            if row["budget"] is None:
                 continue
-            peer = row["measured"].get("peer")
+            ours, peer = (row["measured"].get(side) for side in ("goldenpath", "peer"))
             unit = f" ({row['unit']})" if row["unit"] else ""
             rows.append(
                 [
                     f"`{result['name']}`: {row['what']}{unit}",
-                    f"**{number(ours['median'], row['digits'])}**",
+                    f"**{number(ours['median'], row['digits'])}**" if ours else "-",
                     number(peer["median"], row["digits"]) if peer else "-",
+                    f"{row['ratios']['peer']:.2f}" if "peer" in row["ratios"] else "-",
                     budget_text(row),
-                    judge(result, row, ours["median"]),
+                    judge(row),
                 ]
             )
-    return table(["What", "goldenpath", "FastAPI by hand", "budget / stretch", "verdict"], rows) if rows else []
+    if not rows:
+        return []
+    return table(["What", "goldenpath", LABELS["peer"], "ratio", "budget / stretch", "verdict"], rows)
 
 
-def section(result: Result) -> list[str]:
-    """One benchmark: what is done, the figures, the command, the remarks."""
-    sides = [side for side in LABELS if any(side in row["measured"] for row in result["rows"])]
+def explanations(result: Result, whys: Mapping[str, str]) -> list[str]:
+    """For each missed budget of a benchmark, why; `whys` is what the page says so far. What was said of a budget for
+    which there is no figure now is kept too."""
+    lines = []
+    for row in result["rows"]:
+        key = f"{result['name']}.{row['key']}"
+        verdict = judge(row) if row["budget"] is not None else "met"
+        if verdict.startswith("met") or (verdict == "no figure" and key not in whys):
+            continue
+        lines += [
+            f"*{row['what']}*: {verdict}.",
+            "",
+            f"<!-- why:{key} -->",
+            whys.get(key, UNEXPLAINED),
+            "<!-- /why -->",
+            "",
+        ]
+    return lines
+
+
+def section(result: Result, whys: Mapping[str, str]) -> list[str]:
+    """One benchmark: what is done, the figures, the command, the remarks, and why budgets are missed."""
+    sides = [side for side in LABELS if side in result["samples"]]
     others = [side for side in sides if side != "goldenpath"] if "goldenpath" in sides else []
     header = ["What", "unit", *(LABELS[side] for side in sides), *(f"ratio to {LABELS[side]}" for side in others)]
     rows = []
@@ -103,12 +119,13 @@ def section(result: Result) -> list[str]:
             cells.append(f"{number(figures['median'], row['digits'])} ({' to '.join(low_high)})" if figures else "-")
         cells += [f"{row['ratios'][side]:.2f}" if side in row["ratios"] else "-" for side in others]
         rows.append(cells)
-    quick = " A quick run: the figures mean little." if result["quick"] else ""
     times = "1 repetition" if result["repetitions"] == 1 else f"{result['repetitions']} interleaved repetitions"
     how = (
         f"`{result['command']}`, {result['date']}, {times}; median (lowest to highest); ratios are medians of the"
-        f" ratios of neighbours.{quick}"
+        " ratios of neighbours."
     )
+    refused = [f"No figures of {LABELS[side]}: {why}" for side, why in result["refused"].items()]
+    remarks = [*refused, *result["remarks"]]
     return [
         f"### {result['title']}",
         "",
@@ -117,8 +134,9 @@ def section(result: Result) -> list[str]:
         *table(header, rows),
         how,
         "",
-        *(f"- {remark}." for remark in result["remarks"]),
-        *([""] if result["remarks"] else []),
+        *(f"- {remark}." for remark in remarks),
+        *([""] if remarks else []),
+        *explanations(result, whys),
     ]
 
 
@@ -133,20 +151,25 @@ def environment(results: Sequence[Result]) -> list[str]:
     return [f"Machine and versions ({', '.join(names)}): {text}.\n" for text, names in groups.items()]
 
 
-def render(results: Sequence[Result]) -> str:
+def render(results: Sequence[Result], whys: Mapping[str, str]) -> str:
+    """All of it. `whys` are the explanations that the page holds, by benchmark and row."""
     lines = [*environment(results), *budgets(results)]
+    measured = {result["name"] for result in results}
+    if missing := [name for name in NAMES if name not in measured]:
+        lines += [f"Not measured: {', '.join(missing)}.", ""]
     for result in results:
-        lines += section(result)
+        lines += section(result, whys)
     return "\n".join(lines).strip() + "\n"
 
 
-def write(page: Path, text: str) -> None:
-    """Put `text` between the markers of `page`. Raises ValueError where it lacks them, OSError without a page."""
+def write(page: Path, results: Sequence[Result]) -> None:
+    """Put the results between the markers of `page`. Raises ValueError where it lacks them, OSError without a page."""
     head, begin, rest = page.read_text().partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    former, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page.name} lacks the markers {BEGIN} and {END}")
-    page.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{tail}")
+    whys = {key: why for key, why in WHY.findall(former) if why.strip() and why != UNEXPLAINED}
+    page.write_text(f"{head}{BEGIN}\n\n{render(results, whys)}\n{END}{tail}")
 
 
 def main() -> int:
@@ -158,7 +181,7 @@ def main() -> int:
     if not results:
         print("No results yet: run `python -m bench` first.", file=sys.stderr)
         return 1
-    write(options.page, render(results))
+    write(options.page, results)
     print(f"{len(results)} results written to {options.page.name}")
     return 0
 

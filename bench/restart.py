@@ -108,7 +108,6 @@ BENCHMARK = Benchmark(
         Row("all_s", "kill to the last user's first resumed event", "s", digits=2),
     ),
     sample=sample,
-    summary=("first_s",),
 )
 
 if __name__ == "__main__":

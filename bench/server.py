@@ -215,10 +215,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def core_seconds(core: int) -> float:
-    """Seconds that a core has been busy so far with processes of any kind; 0 where not known. Grain: 10 ms."""
+    """Seconds that a core has so far been busy with processes of any kind, or taken by the host of a virtual machine; 0
+    where not known. Grain: 10 ms."""
     if sys.platform == "linux":
-        with contextlib.suppress(OSError, StopIteration, ValueError):
+        with contextlib.suppress(OSError, StopIteration, ValueError, IndexError):
             lines = Path("/proc/stat").read_text().splitlines()
             fields = next(line for line in lines if line.startswith(f"cpu{core} ")).split()
-            return sum(int(ticks) for ticks in fields[1:4]) / os.sysconf("SC_CLK_TCK")
+            user, nice, system, steal = (int(fields[column]) for column in (1, 2, 3, 8))
+            return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
     return 0.0

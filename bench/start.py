@@ -41,7 +41,6 @@ BENCHMARK = Benchmark(
     ),
     sample=sample,
     repetitions=7,
-    summary=("alive_s",),
 )
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ BENCHMARK = Benchmark(
         Row("client_busy", "client's share of its core", "", digits=2),
     ),
     sample=sample,
-    summary=("events_per_second",),
 )
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import Self
@@ -62,7 +63,7 @@ class Crowd:
     async def connect(self, at_once: int = CONNECTING) -> None:
         """Connect everyone who is not."""
         await limited(
-            [lambda user=user: user.connect(self._read_buffer) for user in self.users if user.transport is None],
+            [partial(user.connect, self._read_buffer) for user in self.users if user.transport is None],
             at_once,
         )
 

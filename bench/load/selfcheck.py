@@ -17,7 +17,7 @@ Frames = list[dict[str, object]]
 def clean(mark: str, thread_id: str = "t0", run_id: str = "r0") -> Frames:
     """One run's frames as a correct server sends them."""
     deltas = iter(workload.deltas(mark))
-    content = {
+    content: dict[str, Callable[[], dict[str, object]]] = {
         "RUN_STARTED": lambda: {"input": {"messages": [{"role": "user", "content": workload.prompt(mark)}]}},
         "TEXT_MESSAGE_CONTENT": lambda: {"delta": next(deltas)},
         "TOOL_CALL_ARGS": lambda: {"delta": workload.tool_arguments(mark)},
@@ -28,7 +28,7 @@ def clean(mark: str, thread_id: str = "t0", run_id: str = "r0") -> Frames:
             "thread_id": thread_id,
             "run_id": run_id,
             "seq": seq,
-            "event": {"type": kind} | content.get(kind, dict)(),
+            "event": {"type": kind, **(content[kind]() if kind in content else {})},
         }
         for seq, kind in enumerate(workload.EVENT_TYPES, 1)
     ]

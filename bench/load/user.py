@@ -212,7 +212,7 @@ class User(WSListener):
         """Control frames, and messages in several frames."""
         if frame.msg_type in CLOSED:
             if frame.msg_type is WSMsgType.CLOSE and not self.expects_disconnect:
-                self.tally.failed[f"closed {int(frame.get_close_code())}"] += 1
+                self.tally.failed[f"closed {frame.get_close_code():d}"] += 1
             return
         if frame.msg_type is WSMsgType.BINARY:
             self.tally.violate("binary", "a binary message")
