@@ -107,6 +107,12 @@ class TestText:
         expect(chat.answers.locator("figure.code code")).to_have_text("print(1)")
         assert chat.answers.last.inner_html() == live
 
+    def test_a_long_title_is_cut_between_characters_and_says_so(self, chat: ChatPage) -> None:
+        chat.say("a" * 78 + "\N{SLIGHTLY SMILING FACE}" * 3)
+        expect(chat.page.get_by_role("heading", level=1)).to_have_text(
+            "a" * 78 + "\N{SLIGHTLY SMILING FACE}\N{HORIZONTAL ELLIPSIS}"
+        )
+
     def test_a_title_is_text_as_well(self, chat: ChatPage) -> None:
         chat.say("<i>title</i>")
         chat.expect_answer("<i>title</i>")

@@ -23,7 +23,8 @@ export class Titles {
 
   /** Take the first words a user said as the title, if there is none. Answers whether that changed anything. */
   learn(threadId, text) {
-    const title = text.trim().replace(/\s+/g, " ").slice(0, LONGEST);
+    const characters = [...text.trim().replace(/\s+/g, " ")];
+    const title = characters.length > LONGEST ? `${characters.slice(0, LONGEST - 1).join("").trimEnd()}…` : characters.join("");
     if (title === "" || this.#titles.has(threadId)) return false;
     this.#titles.set(threadId, title);
     if (this.#titles.size > KEPT) this.#titles.delete(this.#titles.keys().next().value);
