@@ -1,4 +1,4 @@
-"""Goldenpath serves AI agents to many users at once, and proves that it does so correctly and fast."""
+"""Goldenpath serves AI agents to many users at once, isolated from each other, on logs that can be resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that the client does not load the server, nor the lab either."""
+    """Import a public name when it is first used, so that the client does not load the server."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415

@@ -1,1 +1,1 @@
-"""What crosses the network: AG-UI events, commands and replies, errors. Server, client and lab all speak through it."""
+"""What crosses the network: AG-UI events, commands and replies, errors. Server and client speak through it."""

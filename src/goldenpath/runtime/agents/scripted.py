@@ -1,6 +1,6 @@
 """The `scripted` agent: does what the JSON program in the last user message says (docs/agents/scripted.md).
 
-It exists so that every behaviour of an agent, good and bad, can be had on purpose: by demos, by tests, by the lab.
+It exists so that every behaviour of an agent, good and bad, can be had on purpose: by demos and by tests.
 """
 
 from __future__ import annotations
