@@ -282,3 +282,16 @@ def test_releasing_what_was_never_submitted_is_harmless() -> None:
     assert admission.submit(ticket("ann", "x"))
     assert admission.release(ticket("ann", "x")) == []
     assert admission.running("ann") == 1
+
+
+@pytest.mark.parametrize(("max_queued", "room"), [(2, 9), (9, 2)])
+def test_the_places_of_runs_that_leave_the_queue_may_be_taken(max_queued: int, room: int) -> None:
+    admission: Admission[str] = Admission(max_running=1, max_waiting=room)
+    tickets = [ticket("ann", f"t{number}", max_queued=max_queued) for number in range(4)]
+    assert [admission.submit(each) for each in tickets[:3]] == [True, False, False]
+    with pytest.raises(RefusedError):
+        admission.submit(tickets[3])
+    assert not admission.submit(tickets[3], leaving=1)
+    assert admission.release(tickets[1]) == []
+    assert (admission.waiting("ann"), admission.statistics().refused) == (2, 1)
+    assert admission.release(tickets[0]) == [tickets[2]]

@@ -79,8 +79,11 @@ class Admission(Generic[R]):
         self._waiting = 0
         self._admitted = self._refused = self._peak = 0
 
-    def submit(self, ticket: Ticket[R]) -> bool:
-        """Whether the run may start now; False means that it waits. Raises `RefusedError` and changes nothing."""
+    def submit(self, ticket: Ticket[R], *, leaving: int = 0) -> bool:
+        """Whether the run may start now; False means that it waits. Raises `RefusedError` and changes nothing.
+
+        `leaving` of the user's waiting runs are released by the caller next: their places in the queue count as free.
+        """
         user = self._users.get(ticket.user)
         if user is None:
             user = _User()
@@ -89,10 +92,11 @@ class Admission(Generic[R]):
             self._users[ticket.user] = user
             self._start(ticket, user)
             return True
-        if len(user.waiting) >= ticket.max_queued:
+        waiting = len(user.waiting) - leaving
+        if waiting >= ticket.max_queued:
             self._refused += 1
-            raise RefusedError("quota_exceeded", f"{len(user.waiting)} of your runs are waiting already")
-        if self._waiting >= self._max_waiting:
+            raise RefusedError("quota_exceeded", f"{waiting} of your runs are waiting already")
+        if self._waiting - leaving >= self._max_waiting:
             self._refused += 1
             raise RefusedError("queue_full", "too many runs are waiting")
         self._users[ticket.user] = user

@@ -177,7 +177,7 @@ class Dispatcher:
         log.updated_at = now
         if admitted:
             execution.begin()
-        else:
+        elif not execution.begun:  # those that it interrupted may have left it their place
             execution.wait(self._settings.queue_timeout)
         self.event_log.save(log, row)
         return execution
@@ -185,18 +185,12 @@ class Dispatcher:
     def _submit(self, ticket: Ticket[Execution], log: ThreadLog, *, interrupt: bool) -> bool:
         """Whether the run may start now. With `interrupt` the thread's other runs are cancelled, but only when the run
         is accepted: a refusal has no effect."""
-        admission = self.engines.admission
+        leaving = [each for each in self._executions_of(log) if not each.begun and each.stop_reason is None]
         try:
-            admitted = admission.submit(ticket)
+            # The places in the queue that the thread's own runs leave are this one's to take.
+            admitted = self.engines.admission.submit(ticket, leaving=len(leaving) if interrupt else 0)
         except RefusedError as refused:
-            # The places in the queue that the thread's own runs would leave are this one's to take.
-            leaving = interrupt and any(
-                not execution.begun and execution.stop_reason is None for execution in self._executions_of(log)
-            )
-            if not leaving:
-                raise RequestError(refused.code, str(refused), retry_after=1.0) from None
-            self._cancel(log, None)
-            return admission.submit(ticket)
+            raise RequestError(refused.code, str(refused), retry_after=1.0) from None
         if interrupt:
             self._cancel(log, None)
         return admitted
