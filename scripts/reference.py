@@ -72,6 +72,9 @@ Every setting, generated from the code (`make docs`). In the environment a setti
 `E2E_OAUTH_SIMULATION_KEY` is taken for `simulation_key`. Structured values (`tiers`, `issuers`, `allowed_origins`) are
 JSON. Durations are seconds, sizes bytes.
 
+Options of `goldenpath serve` (`--port` is `port`) win over all else. An app that is made with settings,
+`App(Settings(...))`, has those and does not read the environment.
+
 {settings}
 """
 

@@ -79,7 +79,7 @@ async def _live_with_the_same_names(user: Witness, *, over_sse: bool) -> None:
 
 def table(tmp_path: Path) -> dict[str, Route]:
     """Every HTTP call of the app, by name."""
-    server = App().build(Settings(environment="testing", data_dir=str(tmp_path)))
+    server = App(Settings(environment="testing", data_dir=str(tmp_path))).build()
     return {route.name: route for route in routes(HttpApi(server.gateway))}
 
 
@@ -99,7 +99,7 @@ def test_every_path_and_operation_is_tried(tmp_path: Path) -> None:
     for name in named:
         left = calls[name].path.replace("{thread_id}", "").replace("{run_id}", "")
         assert "{" not in left, f"{name} has a parameter that these tests do not fill in"
-    server = App().build(Settings(environment="testing", data_dir=str(tmp_path)))
+    server = App(Settings(environment="testing", data_dir=str(tmp_path))).build()
     paths = {getattr(route, "path", None) for route in server.site.routes}
     assert paths == PLAIN | {route.path for route in calls.values()}
     assert set(ATTEMPTS) == OPS, "a new operation: say how it is tried as the wrong user"

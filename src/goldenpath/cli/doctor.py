@@ -14,6 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from goldenpath.cli.listener import AddressInUse, ListenError, check_tls, listen
 from goldenpath.runtime.settings import Settings, SettingsError, load
 
 Verdict = Literal["ok", "warning", "problem"]
@@ -57,6 +58,7 @@ def examine(data_dir: str | None) -> list[Finding]:
         _package("uvloop", "the event loop is slower without it"),
         _picows(),
         _open_files(),
+        _tls(settings),
         _address(settings),
     ]
 
@@ -75,9 +77,9 @@ def _sqlite() -> Finding:
 
 def _data_dir(path: Path) -> Finding:
     parent = path
-    while not parent.exists():
+    while not os.path.lexists(parent):
         parent = parent.parent
-    if not os.access(parent, os.W_OK | os.X_OK):
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         return Finding("data directory", "problem", str(path), f"{parent} cannot be written")
     stat = os.statvfs(parent)
     free = stat.f_bavail * stat.f_frsize
@@ -107,8 +109,23 @@ def _open_files() -> Finding:
     return Finding("open files", "warning", str(soft), f"each connection is one: ulimit -n {WANTED_FILES} or more")
 
 
+def _tls(settings: Settings) -> Finding:
+    try:
+        check_tls(settings)
+    except ListenError as error:
+        return Finding("TLS", "problem", str(error), "correct GOLDENPATH_TLS_CERT and GOLDENPATH_TLS_KEY")
+    return Finding("TLS", "ok", settings.tls_cert or "not here")
+
+
 def _address(settings: Settings) -> Finding:
     where = settings.uds or f"{settings.host}:{settings.port}"
+    if settings.uds is None:
+        try:
+            listen(settings).close()
+        except AddressInUse as error:
+            return Finding("address", "warning", str(error), "nothing to do if that is this server; else another port")
+        except ListenError as error:
+            return Finding("address", "problem", str(error), "take an address of this machine, a port that is allowed")
     if not settings.is_open and settings.host == "0.0.0.0" and settings.tls_cert is None:  # noqa: S104
         return Finding("address", "warning", where, "without TLS here, a proxy must end it")
     return Finding("address", "ok", where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -12,20 +13,24 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import structlog
 import uvicorn
 
+from goldenpath.cli.listener import check_tls, listen
 from goldenpath.runtime.app import App, Server
 from goldenpath.runtime.gateway.http_protocol import protocol_class
 from goldenpath.runtime.interfaces import StoreError
-from goldenpath.runtime.settings import Settings, SettingsError, load
 from goldenpath.wire.errors import GoldenpathError
 
 EXIT_USAGE = 2
 SWITCH_INTERVAL = 0.001
 """How long a thread may keep the interpreter from another, in seconds: the writer must not wait Python's 5 ms."""
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""The collector runs this much more rarely than by default: it took a tenth of the CPU (docs/design/0003)."""
 
 
 class TargetError(GoldenpathError):
@@ -35,11 +40,11 @@ class TargetError(GoldenpathError):
 def serve(target: str | None, **options: object) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code; what is wrong before the start is one line on stderr."""
     try:
-        settings = load(None, **options)
         app = _load_app(target) if target else App()
-        server = app.build(settings)
-        listener = _listen(server.settings)
-    except (SettingsError, TargetError, StoreError, ValueError) as error:
+        server = app.build(**options)
+        check_tls(server.settings)
+        listener = listen(server.settings)
+    except GoldenpathError as error:
         print(f"goldenpath: {error}", file=sys.stderr)
         return EXIT_USAGE
     _configure_logs()
@@ -64,41 +69,19 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
 
 def _load_app(target: str) -> App:
     module_name, separator, attribute = target.partition(":")
-    if not separator or not module_name or not attribute:
+    if not separator or not module_name or module_name.startswith(".") or not attribute:
         raise TargetError(f"{target!r} is not of the form MODULE:APP, e.g. myapp:app")
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is not None and module_name.startswith(error.name):
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             raise TargetError(f"there is no module {module_name!r} here") from None
         raise
     app = getattr(module, attribute, None)
     if not isinstance(app, App):
         raise TargetError(f"{attribute!r} in {module_name} is not a goldenpath.App")
     return app
-
-
-def _listen(settings: Settings) -> socket.socket:
-    if settings.uds is not None:
-        path = Path(settings.uds)
-        if path.is_socket():
-            path.unlink()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(settings.uds)
-        except OSError as error:
-            raise TargetError(f"cannot listen on {settings.uds}: {error.strerror}") from None
-        return listener
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise TargetError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
-    return listener
 
 
 async def _serve(server: Server, listener: socket.socket) -> int:
@@ -125,8 +108,10 @@ async def _serve(server: Server, listener: socket.socket) -> int:
     )
     http = _Http(config, server, listener)
     try:
-        async with server.running():
-            await http.serve(sockets=[listener])
+        with http.signals():
+            async with server.running():
+                _tune_collector()
+                await http.serve(sockets=[listener])
     except StoreError as error:
         print(f"goldenpath: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -148,8 +133,8 @@ class _Http(uvicorn.Server):
         self._listener = listener
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Uvicorn raises the signal again when it is done, which would end a clean stop with its code; ours is 0."""
+    def signals(self) -> Iterator[None]:
+        """Take signals from the start to the very end: a second one must not break a stop off half-way."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -158,6 +143,18 @@ class _Http(uvicorn.Server):
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Uvicorn raises the signal again when it is done, which would end a clean stop with its code; ours is 0."""
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop. Whoever presses Ctrl-C again does not want to wait; a supervisor may well send SIGTERM twice."""
+        if self.should_exit and sig == signal.SIGINT:
+            self._server.dispatcher.hurry()
+        self._server.dispatcher.refuse_new_runs()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -173,10 +170,16 @@ class _Http(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Keep listening meanwhile, so that probes and new runs are answered with `draining`.
         server = self._server
-        server.dispatcher.refuse_new_runs()
         server.gateway.close_peers()
         await server.dispatcher.drain(server.settings.drain_timeout)
         await super().shutdown(sockets=sockets)
+
+
+def _tune_collector() -> None:
+    """What was made by the start lives as long as the process: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _configure_logs() -> None:

@@ -7,10 +7,9 @@ ASGI server, or let `goldenpath serve` run it with the socket handed to picows.
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
@@ -30,14 +29,11 @@ from goldenpath.runtime.gateway.site import Site
 from goldenpath.runtime.metrics import registry_of
 from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.registry import Registry
-from goldenpath.runtime.settings import Settings, data_path, load
+from goldenpath.runtime.settings import Settings, data_path, load, override
 from goldenpath.runtime.stores import sqlite_accounts, sqlite_log
 from goldenpath.runtime.stores.database import Database
 
 F = TypeVar("F", bound=Callable[[Any], Any])
-
-GC_THRESHOLDS: Final = (50_000, 20, 50)
-"""The collector runs this much more rarely than by default: it took a tenth of the CPU (docs/design/0003)."""
 
 _logger = structlog.get_logger("goldenpath")
 
@@ -94,10 +90,6 @@ class Server:
             unfinished = await self.event_log.start()
             await self.gateway.start()
             recovery = asyncio.create_task(self._recover(unfinished))
-            # What was made by the start lives as long as the process: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*GC_THRESHOLDS)
             try:
                 yield
             finally:
@@ -129,7 +121,8 @@ class App:
         async def hello(run: Run) -> None:
             await run.text(f"You said: {run.user_text}")
 
-    `settings`: None reads the environment when the app starts. An app may be started once.
+    `settings`: None reads the environment when the app starts. Options of `goldenpath serve` win over both. An app may
+    be started once.
     """
 
     def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
@@ -159,10 +152,11 @@ class App:
 
         return register
 
-    def build(self, settings: Settings | None = None) -> Server:
-        """The server, built once. `settings` are used when the app was made without any."""
+    def build(self, **options: object) -> Server:
+        """The server, built once. `options` are settings that win over the app's own and the environment; None wins
+        over nothing. Raises `SettingsError`."""
         if self._server is None:
-            chosen = self._settings or settings or load()
+            chosen = load(None, **options) if self._settings is None else override(self._settings, **options)
             add_builtin_agents(self.agents, chosen)
             self._server = Server(self.agents, chosen, self._clock)
         return self._server

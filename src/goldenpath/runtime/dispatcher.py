@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import msgspec
@@ -85,6 +85,7 @@ class Dispatcher:
         self._executions: dict[tuple[str, RunId], Execution] = {}
         self._draining = False
         self._drained = False
+        self._hurry = asyncio.Event()
         self.recovered = asyncio.Event()
         """Set once all runs that an earlier process left have their ends. Until then what is in their logs is not known
         yet: calls for them wait."""
@@ -348,6 +349,10 @@ class Dispatcher:
         """From now on `start` raises `draining`."""
         self._draining = True
 
+    def hurry(self) -> None:
+        """A drain, now or later, gives runs no more time to end by themselves."""
+        self._hurry.set()
+
     async def drain(self, seconds: float) -> None:
         """Give the active runs `seconds` to end, then end them with `run_interrupted`. Queued ones end at once.
 
@@ -362,10 +367,10 @@ class Dispatcher:
             if not execution.begun and not execution.over and execution.stop_reason is None:
                 execution.stop_reason = why
                 self._on_released(execution)
-        try:
+        with suppress(TimeoutError):
             async with timeout(self._clock, seconds):
-                await self._idle.wait()
-        except TimeoutError:
+                await self._idle_or_hurried()
+        if not self._idle.is_set():
             left = list(self._executions.values())
             _logger.warning("drain_cut", runs=len(left))
             for execution in left:
@@ -375,6 +380,14 @@ class Dispatcher:
                     await self._idle.wait()
             except TimeoutError:
                 _logger.warning("agents_left_running", runs=len(self._executions))
+
+    async def _idle_or_hurried(self) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in (self._idle, self._hurry)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
 def _input_of(request: RunRequest, thread_id: str, run_id: str) -> RunAgentInput:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from goldenpath.runtime.gateway.forwarded import TrustedProxies
 from goldenpath.wire.errors import GoldenpathError
 
 Environment = Literal["local", "testing", "staging", "production"]
@@ -232,6 +233,12 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
     return _validated(settings)
 
 
+def override(settings: Settings, **overrides: object) -> Settings:
+    """`settings` with `overrides` on top; None overrides nothing. Raises `SettingsError`."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return _validated(msgspec.structs.replace(settings, **given))
+
+
 def _convert(variable: str, text: str, kind: object) -> object:
     if kind is str or kind == (str | None):
         return text
@@ -254,6 +261,10 @@ def _validated(settings: Settings) -> Settings:
         raise SettingsError(f"GOLDENPATH_SECRET must be set when ENVIRONMENT is {settings.environment}")
     if settings.secret is not None and len(settings.secret.encode()) < 32:
         raise SettingsError("GOLDENPATH_SECRET must have at least 32 bytes")
+    try:
+        TrustedProxies(settings.trusted_proxies)
+    except ValueError as error:
+        raise SettingsError(f"GOLDENPATH_TRUSTED_PROXIES: {error}") from None
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("GOLDENPATH_TLS_CERT and GOLDENPATH_TLS_KEY must be set together")
     for name in settings.__struct_fields__:
