@@ -285,7 +285,7 @@ def test_a_cursor_that_breaks_the_rules_is_refused_elsewhere_too() -> None:
 @given(NAMES, st.none() | NAMES, st.integers(1, 2**60))
 def test_an_event_frame_wraps_the_events_own_bytes(thread_id: str, run_id: str | None, seq: int) -> None:
     event = b'{"type":"CUSTOM","name":"n","value":"\\n"}'
-    frame = c.event_frame(thread_id, run_id, seq, event)
+    frame = c.EVENT_FRAME % (c.event_frame_start(thread_id, run_id), seq, event)
     assert event in frame
     assert json.loads(frame) == {"thread_id": thread_id, "run_id": run_id, "seq": seq, "event": json.loads(event)}
 

@@ -286,12 +286,11 @@ def encode(frame: Frame) -> bytes:
     return _encoder.encode(frame)
 
 
-def event_frame(thread_id: str, run_id: str | None, seq: int, event: bytes) -> bytes:
-    """An event's frame, around the event's own JSON."""
-    return b'%b%d,"event":%b}' % (event_frame_head(thread_id, run_id), seq, event)
+EVENT_FRAME: Final = b'%b%d,"event":%b}'
+"""An event's frame: what `event_frame_start` gives, the event's seq, the event's own JSON."""
 
 
-def event_frame_head(thread_id: str, run_id: str | None) -> bytes:
+def event_frame_start(thread_id: str, run_id: str | None) -> bytes:
     """The part of an event's frame that all events of one run share, up to the number."""
     run = b"null" if run_id is None else b'"%b"' % run_id.encode()
     return b'{"thread_id":"%b","run_id":%b,"seq":' % (thread_id.encode(), run)

@@ -13,9 +13,10 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from goldenpath.runtime.gateway.connection import HIGH_WATER, Connection
+from goldenpath.runtime.gateway.connection import Connection
 from goldenpath.runtime.gateway.gateway import Gateway, Upgrade
 from goldenpath.runtime.gateway.request import problem
+from goldenpath.runtime.gateway.ws_transport import HIGH_WATER
 from goldenpath.wire.errors import TOO_BIG, RequestError
 
 _CLOSE_TIMEOUT = 5.0

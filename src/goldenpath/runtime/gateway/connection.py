@@ -1,8 +1,7 @@
-"""One WebSocket connection: does what its state machine decides, and feeds its subscriptions' events to the socket.
+"""One WebSocket connection: does what its state machine decides, and carries out its client's commands.
 
-Commands take effect one after another, in a task that lives only while there are any. Events are never queued for a
-client: a flush reads from the logs, where its followers stand, as much as the socket takes, and goes on when the socket
-has room. A client that does not read therefore costs its followers and one socket buffer.
+Commands take effect one after another, in a task that lives only while there are any. What the client follows is the
+business of subscriptions.py.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
-
-import structlog
+from typing import TYPE_CHECKING, Final
 
 from goldenpath.clock import rfc3339
 from goldenpath.runtime.context import Principal
@@ -20,8 +17,9 @@ from goldenpath.runtime.dispatcher import RunRequest
 from goldenpath.runtime.gateway.connection_state import Close, ConnectionState, Effect, Ping, SendFrame
 from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.peers import Reservation
-from goldenpath.runtime.interfaces import StoreError
-from goldenpath.runtime.thread_log import Batch, Follower, ThreadLog
+from goldenpath.runtime.gateway.subscriptions import Subscriptions
+from goldenpath.runtime.gateway.ws_transport import HIGH_WATER, WsTransport
+from goldenpath.runtime.interfaces import RunRow
 from goldenpath.wire import commands
 from goldenpath.wire.commands import (
     AttachCommand,
@@ -40,81 +38,25 @@ from goldenpath.wire.commands import (
     RunCommand,
     RunReply,
     Welcome,
-    event_frame_head,
 )
-from goldenpath.wire.errors import INTERNAL, TOO_MANY_CONNECTIONS, TOO_SLOW, ErrorBody, RequestError
-from goldenpath.wire.ids import ConnectionId, RequestId, RunId, new_id
+from goldenpath.wire.errors import TOO_MANY_CONNECTIONS, ErrorBody, RequestError
+from goldenpath.wire.ids import ConnectionId, RequestId, new_id
 
 if TYPE_CHECKING:
     from goldenpath.runtime.gateway.gateway import Gateway
 
-HIGH_WATER: Final = 64 * 1024
-"""A socket that has this many bytes to send gets no more for now."""
-MESSAGE_BYTES: Final = 64 * 1024
-"""About how much one WebSocket message carries at most, a single larger event apart."""
-TURN_BYTES: Final = 256 * 1024
-"""How much one flush sends before it lets others have their turn."""
 TURN_COMMANDS: Final = 8
 """How many commands of one client are carried out before others have their turn."""
 INBOX: Final = 64
 """With this many lines waiting, reading from the socket pauses."""
-
-_logger = structlog.get_logger("goldenpath.connection")
-
-
-class WsTransport(Protocol):
-    """A WebSocket as the connection needs it. All calls are synchronous and raise nothing after the end.
-
-    Once `buffered` was `HIGH_WATER` or more, the transport calls the connection's `on_drained` when it is well below.
-    """
-
-    def send(self, message: bytes) -> None:
-        """Send one text message."""
-        ...
-
-    def ping(self) -> None: ...
-
-    def close(self, code: int, reason: str) -> None:
-        """Send a close frame after what was sent, then end; at the latest after a few seconds."""
-        ...
-
-    def abort(self) -> None:
-        """End at once."""
-        ...
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that the socket has not taken yet."""
-        ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-
-class _Subscription:
-    """One thread that this connection follows."""
-
-    __slots__ = ("batch", "follower", "head", "loading", "queued", "run_id", "thread_id")
-
-    def __init__(self, thread_id: str) -> None:
-        self.thread_id = thread_id
-        self.follower: Follower
-        self.batch: Batch | None = None
-        """Events that were read from the store and wait to be sent."""
-        self.loading = False
-        self.queued = False
-        self.run_id: RunId | None = None
-        self.head = b""
-        """The start of every frame of the run `run_id`."""
 
 
 class Connection:
     """A connected client. Belongs to the event loop's thread; the transport calls `on_...`."""
 
     __slots__ = (
-        "_busy", "_ended", "_flush_due", "_gateway", "_inbox", "_paused", "_room", "_state", "_subscriptions",
-        "_to_cancel", "_transport", "_turn", "connection_id", "principal", "reservation",
+        "_busy", "_ended", "_gateway", "_inbox", "_own_runs", "_paused", "_room", "_state", "_subscriptions",
+        "_transport", "connection_id", "principal", "reservation",
     )  # fmt: skip
 
     def __init__(
@@ -133,10 +75,7 @@ class Connection:
             write_timeout=settings.write_timeout,
             max_bad_frames=settings.max_bad_frames,
         )
-        self._subscriptions: dict[str, _Subscription] = {}
-        self._turn: deque[_Subscription] = deque()
-        """Subscriptions that have something to send."""
-        self._flush_due = False
+        self._subscriptions = Subscriptions(gateway, transport, fail=self.end, deleted=self._on_deleted)
         self._ended = False
         """Nothing more can be sent. Its state may be over before: what came before its last frame is answered."""
         self._inbox: deque[tuple[bytes, bool]] = deque()
@@ -145,7 +84,8 @@ class Connection:
         """What the next command waits for while the client does not read."""
         self._busy = False
         self._paused = False
-        self._to_cancel: dict[tuple[str, str], None] = {}
+        self._own_runs: list[tuple[str, RunRow]] = []
+        """Runs that end with this connection, each with its thread; some may have ended."""
 
     def open(self) -> None:
         """Greet the client, or send it away where there is no room for it. The upgrade is done."""
@@ -191,7 +131,7 @@ class Connection:
         """The socket has room again."""
         self._state.wrote(self._gateway.clock.monotonic())
         self._let_go_on()
-        self._flush()
+        self._subscriptions.flush()
 
     def _let_go_on(self) -> None:
         if self._room is not None and not self._room.done():
@@ -203,19 +143,16 @@ class Connection:
         self._ended = True
         self._inbox.clear()
         self._let_go_on()
-        self._turn.clear()
-        for subscription in self._subscriptions.values():
-            self._gateway.event_log.unsubscribe(subscription.follower)
-        self._subscriptions.clear()
+        self._subscriptions.close()
         self._gateway.peers.remove(self)
-        if self._to_cancel:
-            self._gateway.spawn(self._cancel_runs(list(self._to_cancel)))
-            self._to_cancel = {}
+        if self._own_runs:
+            self._gateway.spawn(self._cancel_runs(self._own_runs))
+            self._own_runs = []
 
-    async def _cancel_runs(self, runs: list[tuple[str, str]]) -> None:
-        for thread_id, run_id in runs:
+    async def _cancel_runs(self, runs: list[tuple[str, RunRow]]) -> None:
+        for thread_id, run in runs:
             try:
-                await self._gateway.dispatcher.cancel(self.principal, thread_id, run_id)
+                await self._gateway.dispatcher.cancel(self.principal, thread_id, run.run_id)
             except RequestError:
                 continue  # deleted meanwhile
 
@@ -298,7 +235,7 @@ class Connection:
                 case AttachCommand():
                     await self._attach(command)
                 case DetachCommand():
-                    self._detach(command.thread_id)
+                    self._subscriptions.detach(command.thread_id)
                     self._send(Ok(command.id))
                 case CancelCommand():
                     dispatcher = self._gateway.dispatcher
@@ -318,7 +255,7 @@ class Connection:
     async def _run(self, command: RunCommand, request_id: RequestId) -> None:
         gateway = self._gateway
         named = command.thread_id or (command.input.thread_id if command.input is not None else None)
-        if named not in self._subscriptions:
+        if named is None or named not in self._subscriptions:
             self._check_attached()
         request = RunRequest(
             agent=command.agent,
@@ -333,14 +270,16 @@ class Connection:
             thread_id = log.key.thread_id
             if command.on_disconnect == "cancel" and not accepted.known:
                 if self._ended:
-                    gateway.spawn(self._cancel_runs([(thread_id, run.run_id)]))
+                    gateway.spawn(self._cancel_runs([(thread_id, run)]))
                     return
-                self._to_cancel[thread_id, run.run_id] = None
+                # Those that have ended go: what is left is no more than a user may have at once.
+                self._own_runs = [own for own in self._own_runs if own[1].finished_at is None]
+                self._own_runs.append((thread_id, run))
             if self._ended:
                 return
             self._send(RunReply(command.id, thread_id, run.run_id, accepted.status, log.epoch, accepted.seq))
             if thread_id not in self._subscriptions:
-                self._subscribe(log, accepted.seq)
+                self._subscriptions.subscribe(log, accepted.seq)
 
     async def _attach(self, command: AttachCommand) -> None:
         gateway = self._gateway
@@ -357,11 +296,9 @@ class Connection:
                 seq, snapshot = await gateway.snapshot(log)
             if self._ended:
                 return
-            self._detach(command.thread_id)
+            self._subscriptions.detach(command.thread_id)
             self._send(AttachReply(command.id, command.thread_id, log.epoch, seq, log.visible, snapshot is not None))
-            if snapshot is not None:
-                self._transport.send(b'%b%d,"event":%b}' % (event_frame_head(command.thread_id, None), seq, snapshot))
-            self._subscribe(log, seq)
+            self._subscriptions.subscribe(log, seq, snapshot)
 
     def _check_attached(self) -> None:
         if len(self._subscriptions) >= self._gateway.settings.max_attached_threads:
@@ -378,124 +315,10 @@ class Connection:
         self._state.renew(life, self._gateway.clock.monotonic())
         self._send(RefreshReply(command.id, round(life, 3)))
 
-    # --- subscriptions ------------------------------------------------------------------------------------------------
-
-    def _subscribe(self, log: ThreadLog, seq: int) -> None:
-        subscription = _Subscription(log.key.thread_id)
-
-        def notify() -> None:
-            self._due(subscription)
-
-        def on_deleted() -> None:
-            self._drop(subscription)
-            self._send(Detached(subscription.thread_id, "deleted"))
-
-        subscription.follower = Follower(log, seq, notify, on_deleted)
-        self._subscriptions[log.key.thread_id] = subscription
-        self._gateway.event_log.subscribe(subscription.follower)
-        if subscription.follower.behind:
-            self._due(subscription)
-
-    def _detach(self, thread_id: str) -> None:
-        subscription = self._subscriptions.get(thread_id)
-        if subscription is not None:
-            self._gateway.event_log.unsubscribe(subscription.follower)
-            self._drop(subscription)
-
-    def _drop(self, subscription: _Subscription) -> None:
-        if self._subscriptions.get(subscription.thread_id) is subscription:
-            del self._subscriptions[subscription.thread_id]
-        if subscription.queued:
-            subscription.queued = False
-            self._turn.remove(subscription)
+    def _on_deleted(self, thread_id: str) -> None:
+        self._send(Detached(thread_id, "deleted"))
 
     # --- sending ------------------------------------------------------------------------------------------------------
-
-    def _due(self, subscription: _Subscription) -> None:
-        if subscription.queued or subscription.loading:
-            return
-        subscription.queued = True
-        self._turn.append(subscription)
-        if len(self._subscriptions) == 1:
-            self._flush()
-        elif not self._flush_due:  # several threads may become due with one commit: send them together
-            self._flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush_later)
-
-    def _flush_later(self) -> None:
-        self._flush_due = False
-        self._flush()
-
-    def _flush(self) -> None:
-        """Send what is due, as much as the socket takes."""
-        transport, turn = self._transport, self._turn
-        sent = 0
-        frames: list[bytes] = []
-        size = 0
-        while turn and not self._ended:
-            if sent + size >= TURN_BYTES:
-                if not self._flush_due:
-                    self._flush_due = True
-                    asyncio.get_running_loop().call_soon(self._flush_later)
-                break
-            if transport.buffered + size >= HIGH_WATER:
-                break  # `on_drained` goes on
-            subscription = turn[0]
-            follower = subscription.follower
-            batch = self._next_batch(subscription)
-            if batch is None:
-                turn.popleft()
-                subscription.queued = False
-                continue
-            if batch.run_id != subscription.run_id:
-                subscription.run_id = batch.run_id
-                subscription.head = event_frame_head(subscription.thread_id, batch.run_id)
-            head, seq = subscription.head, batch.first_seq
-            for event in batch.events:
-                frames.append(b'%b%d,"event":%b}' % (head, seq, event))
-                size += len(event)
-                seq += 1
-            follower.position = seq - 1
-            if size >= MESSAGE_BYTES:
-                transport.send(b"\n".join(frames))
-                sent += size
-                frames, size = [], 0
-        if frames:
-            transport.send(b"\n".join(frames))
-
-    def _next_batch(self, subscription: _Subscription) -> Batch | None:
-        """The next events of a subscription; None when there are none now, or they are being loaded."""
-        follower = subscription.follower
-        if not follower.behind:
-            return None
-        batch = follower.log.read(follower.position, MESSAGE_BYTES)
-        if batch is not None:
-            return batch
-        batch, subscription.batch = subscription.batch, None
-        if batch is not None and batch.first_seq == follower.position + 1:
-            return batch
-        subscription.loading = True
-        self._gateway.spawn(self._load(subscription))
-        return None
-
-    async def _load(self, subscription: _Subscription) -> None:
-        follower = subscription.follower
-        try:
-            batch = await self._gateway.event_log.read(follower.log, follower.position, MESSAGE_BYTES)
-        except StoreError:
-            _logger.exception("replay_failed")
-            self.end(INTERNAL, "the log cannot be read")
-            return
-        finally:
-            subscription.loading = False
-        if self._subscriptions.get(subscription.thread_id) is not subscription:
-            return
-        if batch is None and follower.log.lost(follower.position):
-            self.end(TOO_SLOW, "the log moved past the cursor; attach again")
-            return
-        subscription.batch = batch
-        if follower.behind:
-            self._due(subscription)
 
     def _send(self, frame: commands.Frame) -> None:
         if not self._ended:
@@ -510,6 +333,7 @@ class Connection:
                 self._transport.ping()
             case Close():
                 self._ended = True
+                self._subscriptions.close()
                 if effect.abort:
                     self._transport.abort()
                 else:

@@ -24,7 +24,8 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from goldenpath.runtime.gateway.connection import HIGH_WATER, Connection
+from goldenpath.runtime.gateway.connection import Connection
+from goldenpath.runtime.gateway.ws_transport import HIGH_WATER
 from goldenpath.wire.errors import TOO_BIG
 
 COPIED_BYTES: Final = 4096

@@ -1,0 +1,38 @@
+"""A WebSocket as a connection needs it; picows_socket.py and asgi_socket.py are its kinds."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+HIGH_WATER: Final = 64 * 1024
+"""A socket that has this many bytes to send gets no more for now."""
+
+
+class WsTransport(Protocol):
+    """A WebSocket as the connection needs it. All calls are synchronous and raise nothing after the end.
+
+    Once `buffered` was `HIGH_WATER` or more, the transport calls the connection's `on_drained` when it is well below.
+    """
+
+    def send(self, message: bytes) -> None:
+        """Send one text message."""
+        ...
+
+    def ping(self) -> None: ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame after what was sent, then end; at the latest after a few seconds."""
+        ...
+
+    def abort(self) -> None:
+        """End at once."""
+        ...
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the socket has not taken yet."""
+        ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
