@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from goldenpath.runtime.gateway.forwarded import TrustedProxies
+from goldenpath.runtime.forwarded import TrustedProxies
 from goldenpath.wire.errors import GoldenpathError
 
 Environment = Literal["local", "testing", "staging", "production"]

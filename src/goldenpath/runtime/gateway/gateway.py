@@ -14,8 +14,8 @@ from goldenpath.runtime.auth.accounts import Accounts
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.forwarded import TrustedProxies
 from goldenpath.runtime.gateway.faults import told
-from goldenpath.runtime.gateway.forwarded import TrustedProxies
 from goldenpath.runtime.gateway.handshake import read_handshake
 from goldenpath.runtime.gateway.peers import Peer, Peers, Reservation
 from goldenpath.runtime.settings import Settings

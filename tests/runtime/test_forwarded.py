@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldenpath.runtime.gateway.forwarded import TrustedProxies
+from goldenpath.runtime.forwarded import TrustedProxies
 
 
 def forwarded(*values: str) -> list[tuple[bytes, bytes]]:
