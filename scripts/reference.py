@@ -1,4 +1,4 @@
-"""Writes docs/protocol.md and docs/settings.md from the code's registries; `--check` only compares.
+"""Writes docs/protocol.md, settings.md, metrics.md and cli.md from the code's registries; `--check` only compares.
 
 What a table can say comes from the code, so it cannot become wrong; the words around it are in this file.
 """
@@ -8,13 +8,17 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+import typer
 
+from goldenpath import App, cli
 from goldenpath.runtime import settings
 from goldenpath.runtime.gateway.routes import Route, routes
+from goldenpath.runtime.metrics import GAUGES, metric_name
 from goldenpath.wire import commands, errors, events
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -79,8 +83,36 @@ Options of `goldenpath serve` (`--port` is `port`) win over all else. An app tha
 """
 
 
+METRICS = """\
+# Metrics
+
+What `/metrics` shows to Prometheus, generated from the code (`make docs`). Counters begin at 0 when the server starts.
+No metric has labels, and none names a user or a thread.
+
+{metrics}
+
+What to watch: `goldenpath_log_healthy` at 0 (the disk does not take commits), `goldenpath_log_last_commit_duration`
+(everybody waits for it), `goldenpath_admission_waiting` (the server, or its users, want more than their limits allow),
+and the rates of `goldenpath_admission_refused_total` and `goldenpath_connections_refused_total`.
+"""
+
+CLI = """\
+# Command line
+
+Every command and option, generated from the code (`make docs`). An option that is not given has the value of its
+setting: see [settings.md](settings.md). `serve` exits with 0 after SIGTERM or Ctrl-C, and with 2 where it cannot start.
+
+{commands}
+"""
+
+
 def main() -> int:
-    pages = {"protocol.md": protocol(), "settings.md": settings_page()}
+    pages = {
+        "protocol.md": protocol(),
+        "settings.md": settings_page(),
+        "metrics.md": metrics_page(),
+        "cli.md": cli_page(),
+    }
     wrong = []
     for name, text in pages.items():
         path = DOCS / name
@@ -168,6 +200,34 @@ def settings_page() -> str:
         shown = msgspec.json.encode(default).decode() if default is not None else "not set"
         rows.append((f"`{field.name}`", f"`{shown}`", notes.get(field.name, "")))
     return SETTINGS.format(settings=_table(("setting", "default", "meaning"), rows))
+
+
+def metrics_page() -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        server = App(settings.Settings(data_dir=directory)).build()
+    rows = []
+    for part, statistics in server.statistics.items():
+        kind = type(statistics())
+        notes = _notes(kind)
+        for field in kind.__struct_fields__:
+            name = metric_name(part, field)
+            is_gauge = field in GAUGES
+            shown = name if is_gauge or name.endswith("_total") else f"{name}_total"
+            rows.append((f"`{shown}`", "gauge" if is_gauge else "counter", notes[field]))
+    return METRICS.format(metrics=_table(("metric", "kind", "meaning"), rows))
+
+
+def cli_page() -> str:
+    group: Any = typer.main.get_command(cli.app)
+    parts = []
+    for name, command in group.commands.items():
+        parts += [f"## `goldenpath {name}`", command.help or ""]
+        rows = []
+        for parameter in command.params:
+            is_option = parameter.param_type_name == "option"
+            rows.append((f"`{', '.join(parameter.opts) if is_option else parameter.metavar}`", parameter.help))
+        parts.append(_table(("argument", "meaning"), rows))
+    return CLI.format(commands="\n\n".join(parts))
 
 
 def _notes(kind: type) -> dict[str, str]:

@@ -16,6 +16,7 @@ import pytest
 
 from goldenpath import App
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.settings import load as load_settings
 from goldenpath.wire.errors import CLOSE_CODES, ERRORS
 from tests.serverprocess import ServerProcess
 
@@ -54,6 +55,77 @@ def test_every_setting_and_code_is_in_the_reference() -> None:
     protocol = (ROOT / "docs/protocol.md").read_text()
     for code in (*ERRORS, *map(str, CLOSE_CODES)):
         assert code in protocol
+
+
+def test_every_metric_of_a_server_is_in_the_reference(server: ServerProcess) -> None:
+    described = set(re.findall(r"^\| `(goldenpath_\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE))
+    shown = set(re.findall(r"^(goldenpath_\w+)", httpx.get(f"{server.url}/metrics").text, re.MULTILINE))
+    assert shown
+    assert described == shown
+
+
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+def test_every_option_is_in_the_reference(command: str) -> None:
+    page = (ROOT / "docs/cli.md").read_text().split(f"## `goldenpath {command}`")[1].split("\n## ")[0]
+    described = set(re.findall(r"`(--[\w-]+)`", page))
+    help_text = subprocess.run(
+        [sys.executable, "-m", "goldenpath.cli", command, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert described == set(re.findall(r"--[\w-]+", help_text)) - {"--help"}
+
+
+def test_each_guarantee_names_tests_that_exist() -> None:
+    text = (ROOT / "docs/delivery.md").read_text()
+    promised = re.findall(r"^(\d)\. ", text, re.MULTILINE)
+    rows = dict(re.findall(r"^\| (\d) \|.*?\|(.*)\|$", text, re.MULTILINE))
+    assert list(rows) == promised
+    for row in rows.values():
+        named = re.findall(r"`(tests/\S+?)::(test_\w+)`", row)
+        assert named
+        for path, name in named:
+            assert re.search(rf"\bdef {name}\(", (ROOT / path).read_text()), f"there is no {path}::{name}"
+
+
+RUN_BY: dict[str, dict[str, str]] = {
+    "README.md": {"python": "here"},
+    "docs/agents/openai.md": {"python": "tests/runtime/agents/test_openai.py", "sh": "here"},
+    "docs/agents/scripted.md": {"json": "tests/runtime/agents/test_scripted.py"},
+    "docs/howto/ag-ui.md": {"js": "tests/agui/test_official_clients.py"},
+    "docs/howto/agent.md": {"python": "here"},
+    "docs/howto/deploy.md": {"nginx": "nothing: there is no nginx here"},
+    "docs/howto/identity-provider.md": {"sh": "here"},
+    "docs/howto/interrupt.md": {"python": "here"},
+    "docs/howto/mount.md": {"python": "here"},
+    "docs/howto/python-client.md": {"python": "here"},
+}
+"""Who runs the code blocks of each page, by language."""
+
+
+def test_every_code_block_is_run_by_a_test() -> None:
+    found: dict[str, set[str]] = {}
+    for page in PAGES:
+        if languages := set(re.findall(r"^```(\w+)$", page.read_text(), re.MULTILINE)):
+            found[str(page.relative_to(ROOT))] = languages
+    assert found == {page: set(languages) for page, languages in RUN_BY.items()}
+    elsewhere = [
+        (page, by) for page, languages in RUN_BY.items() for by in languages.values() if by.startswith("tests")
+    ]
+    for name, by in elsewhere:
+        assert Path(name).name in (ROOT / by).read_text(), f"{by} does not read {name}"
+
+
+@pytest.mark.parametrize("name", ["docs/agents/openai.md", "docs/howto/identity-provider.md"])
+def test_the_settings_of_the_pages_are_taken(name: str) -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    script = block.replace("goldenpath serve\n", "") + "env -0"
+    lines = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=True, env={}).stdout
+    variables = dict(line.split("=", 1) for line in lines.split("\0") if "=" in line)
+    exported = {variable: value for variable, value in variables.items() if variable.startswith("GOLDENPATH_")}
+    assert exported
+    taken = load_settings(exported)
+    for variable in exported:
+        setting = variable.removeprefix("GOLDENPATH_").lower()
+        assert getattr(taken, setting) != getattr(Settings(), setting)
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/howto/agent.md", "docs/howto/interrupt.md"])

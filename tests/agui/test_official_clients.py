@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +14,11 @@ import httpx
 import pytest
 
 from tests.agui.official_client import HERE, OfficialClient, Result, Version
+from tests.serverprocess import ServerProcess
 
 pytestmark = pytest.mark.node
+
+MANUAL = HERE.parents[1] / "docs/howto/ag-ui.md"
 
 Connect = Callable[..., OfficialClient]
 
@@ -57,6 +62,19 @@ def test_text(connect: Connect, user: httpx.Client) -> None:
     second = client.run("again").assert_clean()
     assert [message["content"] for message in second.messages] == ["Hello, wörld 👋"] * 2 + ["again"] * 2
     assert_same_history(user, client, second)
+
+
+def test_the_manuals_example_prints_the_answer(
+    npm_packages: None, server: ServerProcess, user: httpx.Client, version: Version
+) -> None:
+    (example,) = re.findall(r"```js\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    example = example.replace('"@ag-ui/client"', f'"{version}"').replace("http://127.0.0.1:8700", server.url)
+    example = example.replace("my-thread", f"manual-{version}")
+    token = json.dumps(user.headers["Authorization"].removeprefix("Bearer "))
+    program = f"const accessToken = {token};\n{example}"
+    command = ["node", "--input-type=module", "--eval", program]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("hello\n", 0), done.stderr
 
 
 def test_a_result(connect: Connect) -> None:

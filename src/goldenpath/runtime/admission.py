@@ -48,14 +48,20 @@ class Ticket(Generic[R]):
 
 
 class AdmissionStatistics(msgspec.Struct, frozen=True):
-    """Counts: places taken, runs waiting, users that wait now; refusals, admissions and the peak since the start."""
+    """Who has a place and who waits now, and what was decided since the start."""
 
     running: int
+    """Places taken."""
     waiting: int
+    """Runs that wait for a place."""
     waiting_users: int
+    """Users with a run that waits for a place."""
     admitted: int
+    """Runs that got a place."""
     refused: int
+    """Runs that were refused one."""
     peak: int
+    """The most places taken at once."""
 
 
 class _User(Generic[R]):

@@ -26,7 +26,7 @@ from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.execution import Execution
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.site import Site
-from goldenpath.runtime.metrics import registry_of
+from goldenpath.runtime.metrics import Statistics, registry_of
 from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.settings import Settings, data_path, load, override
@@ -70,16 +70,15 @@ class Server:
             clock=clock,
             settings=settings,
         )
-        registry = registry_of(
-            {
-                "connections": self.gateway.peers.statistics,
-                "engines": self.engines.statistics,
-                "admission": self.engines.admission.statistics,
-                "log": self.event_log.statistics,
-                "accounts": self.accounts.statistics,
-            }
-        )
-        self.site = Site(self.gateway, registry, __version__)
+        self.statistics: dict[str, Statistics] = {
+            "connections": self.gateway.peers.statistics,
+            "engines": self.engines.statistics,
+            "admission": self.engines.admission.statistics,
+            "log": self.event_log.statistics,
+            "accounts": self.accounts.statistics,
+        }
+        """By the part that they are of: the metrics."""
+        self.site = Site(self.gateway, registry_of(self.statistics), __version__)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

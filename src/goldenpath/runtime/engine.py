@@ -48,17 +48,24 @@ def out_of_time(limit: float) -> Outcome:
 
 
 class EngineStatistics(msgspec.Struct, frozen=True):
-    """Counts since the start, but `active` and `waiting`, which are now. Durations are seconds: `create_seconds_*` is
-    what it took to make a run's context, run and engine, once it had a place."""
+    """What the engines are doing now, and have done since the start."""
 
     created: int
+    """Engines made."""
     active: int
+    """Engines that work or clean up."""
     cleaned: int
+    """Engines that have ended and cleaned up."""
     waiting: int
+    """Runs that wait for a place."""
     refused: int
+    """Runs that were refused one."""
     peak: int
+    """The most places taken at once."""
     create_seconds_total: float
+    """Seconds spent making the context, run and engine of runs that had got their place."""
     create_seconds_max: float
+    """The most that one of them took, in seconds."""
 
 
 class Engine:

@@ -66,17 +66,26 @@ class _Taken(NamedTuple):
 
 
 class EventLogStatistics(msgspec.Struct, frozen=True):
-    """What the event log holds and has done. Sizes are bytes, durations seconds."""
+    """What the event log holds now and has done since the start."""
 
     logs: int
+    """Logs in memory."""
     idle_logs: int
+    """Those of them that nobody uses, kept for those who come back."""
     bytes: int
+    """Bytes of events in memory."""
     followers: int
+    """Subscriptions and SSE streams."""
     commits: int
+    """Commits that became durable."""
     events: int
+    """Events in them."""
     failures: int
+    """Commits that failed; each is tried again."""
     last_commit_duration: float
+    """Seconds that the last commit took."""
     healthy: bool
+    """0 while commits fail."""
 
 
 class EventLog:

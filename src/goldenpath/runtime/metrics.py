@@ -21,6 +21,11 @@ GAUGES = frozenset(
 Statistics = Callable[[], msgspec.Struct]
 
 
+def metric_name(part: str, field: str) -> str:
+    """The metric of a field of a part's statistics; of a counter Prometheus adds `_total`."""
+    return f"goldenpath_{part}_{field}"
+
+
 class StatisticsCollector(Collector):
     """Turns the frozen statistics records into metrics named `goldenpath_<part>_<field>`."""
 
@@ -31,7 +36,7 @@ class StatisticsCollector(Collector):
         for part, statistics in self._parts.items():
             record = statistics()
             for field in record.__struct_fields__:
-                name = f"goldenpath_{part}_{field}"
+                name = metric_name(part, field)
                 text = f"{part}: {field.replace('_', ' ')}"
                 kind = GaugeMetricFamily if field in GAUGES else CounterMetricFamily
                 yield kind(name, text, value=float(getattr(record, field)))

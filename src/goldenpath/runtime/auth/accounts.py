@@ -44,15 +44,20 @@ _MAX_PERMISSION_CHARACTERS: Final = 2048
 
 
 class AccountStatistics(msgspec.Struct, frozen=True):
-    """Counts now: password hashes that run or wait; e-mails with failed logins; verified tokens and ended sessions in
-    memory. `passwords_refused` counts since the start; `password_seconds` is the smoothed time of one hash."""
+    """What accounts hold in memory now, and what they refused since the start."""
 
     passwords_pending: int
+    """Password hashes that run or wait."""
     passwords_refused: int
+    """Password hashes turned away because too many waited."""
     password_seconds: float
+    """The smoothed time of one hash, in seconds; 0 before the first."""
     failing_emails: int
+    """E-mails with failed logins."""
     verified_tokens: int
+    """Verified tokens that are kept."""
     revoked_sessions: int
+    """Ended sessions whose tokens have not expired yet."""
 
 
 class Accounts:

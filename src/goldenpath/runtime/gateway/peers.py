@@ -59,13 +59,18 @@ class Peer(Protocol):
 
 
 class PeerStatistics(msgspec.Struct, frozen=True):
-    """Counts: connected now, users among them, the peak, accepted and refused since the start."""
+    """Who is connected now, and who came since the start."""
 
     connected: int
+    """WebSockets and SSE streams."""
     users: int
+    """Users who have any."""
     peak: int
+    """The most connected at once."""
     accepted: int
+    """Connections accepted."""
     refused: int
+    """Connections refused over a limit."""
 
 
 class Peers:
