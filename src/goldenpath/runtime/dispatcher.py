@@ -211,11 +211,19 @@ class Dispatcher:
         if execution.over:
             self._executions.pop((log.epoch, execution.run_id), None)
         self._settle(log)
-        assert execution.ticket is not None
-        for ticket in self.engines.admission.release(execution.ticket):
-            self._begin(ticket.run)
+        ticket = execution.ticket
+        assert ticket is not None
+        if ticket.running:
+            # Not before its end is durable: a user whose runs end at once then takes a turn a commit, not the whole core.
+            self.event_log.when_committed(lambda: self._release(ticket))
+        else:
+            self._release(ticket)
         if not self._executions:
             self._idle.set()
+
+    def _release(self, ticket: Ticket[Execution]) -> None:
+        for admitted in self.engines.admission.release(ticket):
+            self._begin(admitted.run)
 
     def _begin(self, execution: Execution) -> None:
         self._settle(execution.log)

@@ -36,7 +36,7 @@ from goldenpath.wire.ids import Epoch, RunId, new_epoch
 from goldenpath.wire.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 IDLE_LOGS: Final = 20_000
 """How many logs that nobody uses stay in memory at most."""
@@ -62,7 +62,8 @@ class _Taken(NamedTuple):
     saved: list[ThreadLog]
     """The logs whose thread it makes durable."""
     deleted: list[ThreadLog]
-    waiters: list[asyncio.Future[None]]
+    callbacks: list[Callable[[], None]]
+    """Called when it is durable."""
 
 
 class EventLogStatistics(msgspec.Struct, frozen=True):
@@ -111,7 +112,7 @@ class EventLog:
         self._pending_threads: dict[Epoch, ThreadLog] = {}
         self._pending_runs: dict[tuple[Epoch, RunId], RunRow] = {}
         self._pending_deleted: list[ThreadLog] = []
-        self._pending_waiters: list[asyncio.Future[None]] = []
+        self._pending_callbacks: list[Callable[[], None]] = []
         self._number = 0
         self._trimmed = 0
         self._journaled: OrderedDict[ThreadLog, None] = OrderedDict()
@@ -330,9 +331,13 @@ class EventLog:
     async def committed(self) -> None:
         """Wait until everything appended and saved so far is durable."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending_waiters.append(future)
-        self._work.set()
+        self.when_committed(lambda: None if future.done() else future.set_result(None))
         await future
+
+    def when_committed(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, on the loop, once everything appended and saved so far is durable. It must not raise."""
+        self._pending_callbacks.append(callback)
+        self._work.set()
 
     async def room(self, log: ThreadLog) -> None:
         """Wait until the next commit made something of `log` visible: what an agent too far ahead of the disk does."""
@@ -427,8 +432,8 @@ class EventLog:
                 self._journal_bytes = 0
         deleted, self._pending_deleted = self._pending_deleted, []
         commit.deleted = [log.epoch for log in deleted]
-        waiters, self._pending_waiters = self._pending_waiters, []
-        return _Taken(commit, heads, saved, deleted, waiters)
+        callbacks, self._pending_callbacks = self._pending_callbacks, []
+        return _Taken(commit, heads, saved, deleted, callbacks)
 
     def _relieve_journal(self) -> None:
         """Move logs that pin old journal rows to segments."""
@@ -468,9 +473,8 @@ class EventLog:
         for log in taken.deleted:
             if self._deleting.get(log.key) is log:
                 del self._deleting[log.key]
-        for waiter in taken.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        for callback in taken.callbacks:
+            callback()
         keep = self._settings.segment_bytes
         for log, head, segmented in taken.heads:
             if log.deleted:
