@@ -446,3 +446,17 @@ async def test_a_drain_leaves_agents_that_swallow_every_cancel(runs: Runs, hand:
 async def test_a_drain_without_runs_is_over_at_once(runs: Runs) -> None:
     await asyncio.wait_for(runs.dispatcher.drain(10), 10)
     assert runs.dispatcher.draining
+
+
+async def test_a_place_is_given_back_when_the_end_is_durable_and_not_before(runs: Runs, hand: Stagehand) -> None:
+    first = await runs.start("waits", "r1")
+    second = await runs.start("quick", "r2")
+    runs.store.hold_commits()
+    hand.tell("r1")
+    await until(lambda: first.run.finished_at is not None)
+    await turns()
+    assert second.run.status == "queued"
+    assert runs.engines.admission.running("ann") == 1
+    runs.store.release_commits()
+    assert terminal(await runs.over(second)) == "success"
+    assert runs.engines.admission.running("ann") == 0
