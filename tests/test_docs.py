@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from goldenpath import App
+from goldenpath import App, Run
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.settings import load as load_settings
 from goldenpath.wire.errors import CLOSE_CODES, ERRORS
@@ -39,6 +39,23 @@ def load(code: str, name: str) -> ModuleType:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_tour_leads_along_files_that_exist() -> None:
+    text = (ROOT / "docs/tour.md").read_text()
+    package = ROOT / "src/goldenpath"
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", text)) - {"src/goldenpath/"}
+    assert named
+    for name in named:
+        assert [place for place in ("", "runtime", "runtime/gateway") if (package / place / name).exists()], name
+
+
+def test_everything_that_a_run_offers_is_described() -> None:
+    described = set(re.findall(r"`run\.(\w+)", (ROOT / "docs/howto/agent.md").read_text()))
+    # What the agent's own streams and a plain function's run are made with.
+    inner = {"append", "keep_pace"}
+    offered = {name for name in vars(Run) if not name.startswith("_")} - inner
+    assert offered - described == set()
 
 
 def test_the_generated_pages_are_those_of_the_code() -> None:
