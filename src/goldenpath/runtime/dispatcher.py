@@ -214,7 +214,7 @@ class Dispatcher:
         ticket = execution.ticket
         assert ticket is not None
         if ticket.running:
-            # Not before its end is durable: a user whose runs end at once then takes a turn a commit, not the whole core.
+            # Not before its end is durable: a user whose runs end at once then takes a turn a commit, not the core.
             self.event_log.when_committed(lambda: self._release(ticket))
         else:
             self._release(ticket)
