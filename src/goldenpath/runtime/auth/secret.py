@@ -27,6 +27,8 @@ def load_secret(settings: Settings) -> bytes:
         if not path.exists():
             _create(path)
         secret = path.read_bytes().strip()
+    except FileExistsError:
+        raise SettingsError(f"the data directory {path.parent} is not a directory") from None
     except OSError as error:
         raise SettingsError(f"cannot keep the signing secret in {path}: {error.strerror}") from None
     if len(secret) < MIN_BYTES:

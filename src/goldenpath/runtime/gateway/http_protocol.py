@@ -11,6 +11,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from goldenpath.runtime.gateway.connection import Connection
+from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.handshake import WebSocketVersionError, read_key
 from goldenpath.runtime.gateway.picows_socket import PicowsLogs, PicowsSocket, hand_over
 from goldenpath.runtime.gateway.request import WRITE_TIMEOUT, Answer, problem
@@ -187,6 +188,12 @@ class GatewayProtocol(HttpToolsProtocol):
         try:
             if not self.transport.is_closing():
                 hand_over(self.transport, socket, key, upgrade.subprotocol, bytes(self._early or b""), self.logs)
+        except Exception as error:  # noqa: BLE001 - told and logged
+            fault = told(error, "upgrade_failed")
+            if self.transport.get_protocol() is self:
+                self._answer(problem(fault))
+            else:  # picows may have answered
+                self.transport.abort()
         finally:
             if connection not in gateway.peers:  # it never opened
                 gateway.peers.remove(connection)

@@ -73,6 +73,8 @@ class Database:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise StoreError(f"the data directory {self.path.parent} is not a directory") from None
         except OSError as error:
             raise StoreError(f"cannot use {self.path.parent}: {error.strerror}") from None
         try:
