@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from bench.meter import Others
+from bench.meter import Others, family_seconds
 from bench.server import CLIENT_CORE, LABELS, ROOT, Side, pin, raise_file_limit
 
 RESULTS: Final = ROOT / "bench" / "results"
@@ -82,7 +82,7 @@ class Benchmark:
         """A repetition during which nobody else used the cores much, or the last of `1 + retries`."""
         for attempt in range(1 + retries):
             gc.collect()
-            others = Others()
+            others = Others(family_seconds)
             figures = self.sample(side, options)
             figures["others"] = others.share()
             figures["attempts"] = attempt + 1
@@ -175,7 +175,7 @@ def _remarks(figures: Figures) -> str:
 def disturbance(figures: Figures) -> float:
     """What others used of a core, as a share: over the whole repetition or over the phase that was measured, whichever
     is worse. 0 where the system does not tell."""
-    return max(figures.get(name) or 0.0 for name in ("others", "server_disturbed", "client_disturbed"))
+    return max(figures.get(name) or 0.0 for name in ("others", "disturbance"))
 
 
 def is_disturbed(figures: Figures) -> bool:

@@ -20,8 +20,7 @@ def sample(side: Side, options: Options) -> Figures:
         "many": many["cpu_us_per_event"],
         "growth": many["cpu_us_per_event"] / few["cpu_us_per_event"],
         "client_saturated": many["client_saturated"],
-        "server_disturbed": max(few["server_disturbed"], many["server_disturbed"]),
-        "client_disturbed": max(few["client_disturbed"], many["client_disturbed"]),
+        "disturbance": max(few["disturbance"] or 0, many["disturbance"] or 0),
     }
 
 

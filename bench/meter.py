@@ -1,13 +1,14 @@
-"""What a phase cost: wall time, and the CPU of the server and of this client."""
+"""What a phase cost: wall time, the CPU of the server and of this client, and what others took of their two cores."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.server import CLIENT_CORE, SERVER_CORE, core_seconds, cpu_seconds
+from bench.server import CLIENT_CORE, SERVER_CORE, core_seconds, cpu_seconds, kernel_seconds
 
 SATURATED = 0.9
 """A process that used this share of its core was its own limit."""
@@ -15,13 +16,12 @@ SATURATED = 0.9
 
 @dataclass(frozen=True)
 class Usage:
-    """Seconds. `*_core` is how long the core was busy with anything: what is above our own use, others took."""
+    """Seconds. `disturbance` is what others took of a core, as a share of `wall`; None where that is not known."""
 
     wall: float
     server_cpu: float
     client_cpu: float
-    server_core: float
-    client_core: float
+    disturbance: float | None
 
     @property
     def server_busy(self) -> float:
@@ -36,14 +36,13 @@ class Usage:
         """Whether the client, not the server, may have set the pace."""
         return self.client_busy > SATURATED
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float | None]:
         return {
             "wall_s": self.wall,
             "server_cpu_s": self.server_cpu,
             "server_busy": self.server_busy,
             "client_busy": self.client_busy,
-            "server_disturbed": max(0.0, self.server_core - self.server_cpu) / self.wall,
-            "client_disturbed": max(0.0, self.client_core - self.client_cpu) / self.wall,
+            "disturbance": self.disturbance,
             "client_saturated": float(self.client_saturated),
         }
 
@@ -53,37 +52,42 @@ class Meter:
 
     def __init__(self, server: int | None) -> None:
         self._server = server
-        self._start = self._read()
+        self._others = Others(lambda: sum(self._used()))
+        self._began = time.perf_counter()
+        self._start = self._used()
 
-    def _read(self) -> tuple[float, float, float, float, float]:
-        server = self._server
-        return (
-            time.perf_counter(),
-            cpu_seconds(server) if server is not None else 0.0,
-            time.process_time(),
-            core_seconds(SERVER_CORE),
-            core_seconds(CLIENT_CORE),
-        )
+    def _used(self) -> tuple[float, float]:
+        return cpu_seconds(self._server) if self._server is not None else 0.0, time.process_time()
 
     def stop(self) -> Usage:
-        return Usage(*(now - then for now, then in zip(self._read(), self._start, strict=True)))
+        wall = time.perf_counter() - self._began
+        server, client = (now - then for now, then in zip(self._used(), self._start, strict=True))
+        return Usage(wall, server, client, self._others.share())
 
 
 class Others:
-    """Started when made; `share` says what others used of the two cores since: everybody but this process and the
-    servers that it started and stopped meanwhile."""
+    """Started when made; `share` says what other processes used of the two cores since: all of it but what `own` says
+    (CPU seconds so far) and what the kernel's threads used, which work for everybody: they write our pages back."""
 
-    def __init__(self) -> None:
-        self._start = self._read()
+    def __init__(self, own: Callable[[], float]) -> None:
+        self._own = own
+        self._began = time.perf_counter()
+        self._start = self._foreign()
+        self._kernel = kernel_seconds()
 
-    def _read(self) -> tuple[float, float]:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        own = time.process_time() + children.ru_utime + children.ru_stime
-        return time.perf_counter(), core_seconds(SERVER_CORE) + core_seconds(CLIENT_CORE) - own
+    def _foreign(self) -> float:
+        return core_seconds(SERVER_CORE) + core_seconds(CLIENT_CORE) - self._own()
 
     def share(self) -> float | None:
         """As a share of one core's time; None where the system does not tell."""
         if sys.platform != "linux":
             return None
-        wall, others = (now - then for now, then in zip(self._read(), self._start, strict=True))
-        return max(0.0, others) / wall
+        foreign = self._foreign() - self._start
+        kernel = sum(used - self._kernel.get(thread, 0.0) for thread, used in kernel_seconds().items())
+        return max(0.0, foreign - kernel) / (time.perf_counter() - self._began)
+
+
+def family_seconds() -> float:
+    """CPU seconds that this process has used so far, and the servers that it started and that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime

@@ -27,6 +27,8 @@ LABELS: Final[dict[str, str]] = {
 }
 SERVER_CORE: Final = 0
 CLIENT_CORE: Final = 1
+KERNEL_PARENT: Final = "2"
+"""The process that is the parent of the kernel's threads, on Linux."""
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -224,3 +226,14 @@ def core_seconds(core: int) -> float:
             user, nice, system, steal = (int(fields[column]) for column in (1, 2, 3, 8))
             return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
     return 0.0
+
+
+def kernel_seconds() -> dict[int, float]:
+    """CPU seconds that each of the kernel's threads has used so far, by its id; empty where not known."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat") if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            if fields[1] == KERNEL_PARENT:
+                found[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found

@@ -16,8 +16,8 @@ def sample(side: Side, options: Options) -> Figures:
         figures |= above_ideal(figures, 20, 1000)
         merged["clean"] = merged["clean"] and figures["clean"]
         merged["verdict"] += f"{users} users: {figures['verdict']}. "
-        for name in ("client_saturated", "server_disturbed", "client_disturbed"):
-            merged[name] = max(merged.get(name, 0), figures[name])
+        for name in ("client_saturated", "disturbance"):
+            merged[name] = max(merged.get(name, 0), figures[name] or 0)
         merged |= {f"{name}_{users}": value for name, value in figures.items() if name not in ("clean", "verdict")}
     return merged
 

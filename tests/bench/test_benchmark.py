@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from bench.benchmark import Benchmark, Figures, Options, Row, main
-from bench.meter import Others
+from bench.meter import Others, family_seconds
 from bench.server import SERVER_CORE, Side
 
 from bench import benchmark as module
@@ -62,7 +62,7 @@ def test_a_side_with_a_failed_repetition_gets_no_figure_however_fast() -> None:
 
 
 def test_a_disturbed_repetition_does_not_count_and_a_disturbed_majority_refuses_the_figure() -> None:
-    slow = {"speed": 1, "server_disturbed": 0.5}
+    slow = {"speed": 1, "disturbance": 0.5}
     one = run(taking({"speed": 100}, slow, {"speed": 120}), 3)
     two = run(taking({"speed": 100}, slow, slow), 3)
 
@@ -72,7 +72,7 @@ def test_a_disturbed_repetition_does_not_count_and_a_disturbed_majority_refuses_
 
 
 def test_a_disturbed_repetition_is_repeated_as_often_as_allowed() -> None:
-    disturbed = {"speed": 1, "client_disturbed": 0.5}
+    disturbed = {"speed": 1, "disturbance": 0.5}
     result = taking(disturbed, disturbed, {"speed": 100}).run(("goldenpath",), 1, QUIET, retries=2)
 
     assert result["rows"][0]["measured"]["goldenpath"]["median"] == 100
@@ -82,7 +82,7 @@ def test_a_disturbed_repetition_is_repeated_as_often_as_allowed() -> None:
 def test_a_ratio_pairs_only_repetitions_that_both_count() -> None:
     taken: list[Figures] = [
         {"speed": 100}, {"speed": 50},
-        {"speed": 1, "server_disturbed": 0.5}, {"speed": 50},
+        {"speed": 1, "disturbance": 0.5}, {"speed": 50},
         {"speed": 200}, {"speed": 50},
     ]  # fmt: skip
     result = run(taking(*taken), 3, ("goldenpath", "peer"))
@@ -116,7 +116,7 @@ def test_what_this_process_and_its_ended_children_use_is_not_what_others_use(
     monkeypatch.setattr(meter, "core_seconds", lambda core: busy["server" if core == SERVER_CORE else "client"])
     wall, own, children = time.perf_counter(), time.process_time(), child_seconds()
 
-    others = Others()
+    others = Others(family_seconds)
     subprocess.run([sys.executable, "-c", "sum(range(10**6))"], check=True)
     busy["server"] += child_seconds() - children + others_used
     busy["client"] += time.process_time() - own
