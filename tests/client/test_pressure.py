@@ -4,8 +4,8 @@ import asyncio
 
 from goldenpath.client import Cursor
 from goldenpath.clock import ManualClock
+from tests.client.connected import connected, let_pass, numbers
 from tests.client.scripted_server import LogScript
-from tests.client.test_client import connected, let_pass, numbers
 
 EVENTS = 3000
 PADDING = 2000
