@@ -88,8 +88,8 @@ class Lives:
         self.hand = Stagehand(self.runs)
         self.starting: list[tuple[str, str, str, asyncio.Task[Accepted]]] = []
         self.others: list[asyncio.Task[Any]] = []
-        self.deleted: set[str] = set()
-        """The epochs of logs that somebody deleted."""
+        self.deleted: set[ThreadKey] = set()
+        """The threads that somebody asked to delete: which of their logs that is shows when its turn comes."""
         self.count = 0
 
     async def play(self, steps: list[Step]) -> None:
@@ -113,10 +113,8 @@ class Lives:
             case ("cancel all", user, thread):
                 self.others.append(asyncio.create_task(runs.dispatcher.cancel(principal(user), thread, None)))
             case ("delete", user, thread):
-                log = runs.event_log.active(runs.key(thread, user))
-                if log is not None and log.durable:
-                    self.deleted.add(log.epoch)
-                    self.others.append(asyncio.create_task(runs.dispatcher.delete(principal(user), thread)))
+                self.deleted.add(runs.key(thread, user))
+                self.others.append(asyncio.create_task(runs.dispatcher.delete(principal(user), thread)))
             case ("advance", seconds):
                 runs.clock.advance(seconds)
             case ("hold commits",):
@@ -182,7 +180,7 @@ class Lives:
             accepted = task.result()
             assert accepted.run.finished_at is not None, run_id
             if accepted.log.deleted:
-                assert accepted.log.epoch in self.deleted
+                assert accepted.log.key in self.deleted
                 continue
             ordered[runs.key(thread, user)].append(run_id)
             assert accepted.run.status in ENDED
@@ -236,7 +234,7 @@ def test_what_was_accepted_when_the_process_died_ends_in_the_next_one(steps: lis
         for (user, thread, run_id), accepted in lost.items():
             async with second.runs.event_log.open(second.runs.key(thread, user)) as log:
                 if log is None or log.epoch != accepted.log.epoch:
-                    assert accepted.log.epoch in first.deleted
+                    assert accepted.log.key in first.deleted
                     continue
                 row = await second.runs.dispatcher.run(principal(user), thread, run_id)
                 assert row.status in ENDED
