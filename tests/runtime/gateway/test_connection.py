@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from goldenpath.runtime.app import App, Server
+from goldenpath.runtime.context import Principal
+from goldenpath.runtime.gateway.connection import Connection
+from goldenpath.runtime.settings import Settings
+from goldenpath.wire.ids import SessionId, UserId
+from tests.wsclient import PATIENCE
+
+Frame = dict[str, Any]
+
+
+class Wire:
+    """A WebSocket that takes everything at once and keeps it."""
+
+    buffered = 0
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.closed: list[int] = []
+        self._news = asyncio.Event()
+
+    def send(self, message: bytes) -> None:
+        self.frames += [json.loads(line) for line in message.split(b"\n")]
+        self._news.set()
+
+    def ping(self) -> None: ...
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed.append(code)
+
+    def abort(self) -> None:
+        self.closed.append(0)
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    async def until(self, wanted: Callable[[Frame], bool]) -> Frame:
+        """The first frame that is wanted, sent before or yet to come."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = next(filter(wanted, self.frames), None)
+                if found is not None:
+                    return found
+                self._news.clear()
+                await self._news.wait()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    app = App(Settings(environment="testing", data_dir=str(tmp_path), drain_timeout=0.0, max_connections_per_user=1))
+    async with app.lifespan():
+        server = app.build()
+        await server.dispatcher.recovered.wait()
+        yield server
+
+
+def connect(server: Server, user: str = "ann") -> tuple[Connection, Wire]:
+    principal = Principal(UserId(user), SessionId(f"session-{user}"), server.clock.time() + 600)
+    wire = Wire()
+    connection = Connection(server.gateway, wire, principal, server.gateway.peers.reserve(principal.user_id, None))
+    connection.open()
+    return connection, wire
+
+
+def run(connection: Connection, name: str, **fields: Any) -> None:
+    command = {"id": name, "op": "run", "agent": "echo", "thread_id": "t", "run_id": name, "text": "hello", **fields}
+    connection.on_message(json.dumps(command).encode(), binary=False)
+
+
+def ends(name: str) -> Callable[[Frame], bool]:
+    return lambda frame: frame.get("run_id") == name and frame.get("event", {}).get("type") == "RUN_FINISHED"
+
+
+async def test_a_connection_forgets_the_runs_of_its_own_that_have_ended(server: Server) -> None:
+    connection, wire = connect(server)
+    for number in range(20):
+        run(connection, f"r{number}", on_disconnect="cancel")
+        await wire.until(ends(f"r{number}"))
+    assert len(connection._own_runs) == 1
+    connection.on_closed()
+    assert connection._own_runs == []
+
+
+async def test_whoever_finds_no_room_is_told_by_a_close_code_and_by_nothing_else(server: Server) -> None:
+    first, _ = connect(server)
+    second, wire = connect(server)
+    assert (wire.closed, wire.frames) == ([4429], [])
+    run(second, "r1")
+    second.on_closed()
+    assert wire.frames == []
+    assert list(server.gateway.peers) == [first]
+    first.on_closed()
+    assert connect(server)[1].closed == []
+
+
+async def test_whoever_comes_in_while_the_server_begins_to_drain_is_sent_away(server: Server) -> None:
+    server.dispatcher.refuse_new_runs()
+    server.gateway.close_peers()
+    _, wire = connect(server)
+    assert wire.closed == [1001]
+
+
+async def test_whose_session_ends_on_the_way_in_is_sent_away(server: Server) -> None:
+    await server.accounts.logout(Principal(UserId("ann"), SessionId("session-ann"), server.clock.time() + 600))
+    _, wire = connect(server)
+    assert wire.closed == [4401]
+
+
+async def test_a_connection_that_closes_sends_no_event_any_more(server: Server) -> None:
+    connection, wire = connect(server)
+    run(connection, "r1")
+    await wire.until(ends("r1"))
+    seen = len(wire.frames)
+    connection.end(1001, "bye")
+    other, follower = connect(server, "bob")
+    run(connection, "r2")
+    run(other, "r1")
+    await follower.until(ends("r1"))
+    assert len(wire.frames) == seen
+    assert len(connection._subscriptions) == 0
