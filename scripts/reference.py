@@ -32,7 +32,9 @@ What the server speaks, generated from the code (`make docs`). The delivery cont
 ## HTTP
 
 Errors are problem documents (RFC 9457, `application/problem+json`) with `code`, `retryable` and `retry_after`. Every
-call needs `Authorization: Bearer ACCESS_TOKEN` unless the table says otherwise. The same as an OpenAPI 3.1 document is
+call needs `Authorization: Bearer ACCESS_TOKEN` unless the table says otherwise. Beside the errors of its own, a call
+with a token may answer `unauthorized` and `upstream_unavailable`, one with a body `bad_request`, `payload_too_large`
+and `timeout`, and any `overloaded` and `internal`. The same as an OpenAPI 3.1 document is
 at `/openapi.json`.
 
 {routes}

@@ -245,12 +245,45 @@ async def test_probes_answer_without_a_token_and_name_nobody(user: User, site: S
             assert "goldenpath_connections_connected 1.0" in (await client.get("/metrics")).text
 
 
-async def test_the_chat_page_comes_without_a_token(site: ServerProcess) -> None:
+PAGES = ["/", "/assets/chat.html", "/assets/js/app.js"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_the_pages_come_without_a_token_and_allow_nothing_of_others(site: ServerProcess, path: str) -> None:
     async with httpx.AsyncClient(base_url=site.url, verify=False) as client:
-        answer = await client.get("/")
+        answer = await client.get(path)
     assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/html")
-    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    kind, _, charset = answer.headers["content-type"].partition("; ")
+    assert kind in ("text/html", "text/javascript")
+    assert charset == "charset=utf-8"
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'self'"
+    assert "script-src" not in policy
+    assert policy["object-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_that_the_client_holds_is_not_sent_again(site: ServerProcess, path: str) -> None:
+    async with httpx.AsyncClient(base_url=site.url, verify=False) as client:
+        whole = await client.get(path)
+        assert whole.headers["cache-control"] == "no-cache"
+        tag = whole.headers["etag"]
+        for held in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            same = await client.get(path, headers={"If-None-Match": held})
+            assert (same.status_code, same.content) == (304, b"")
+            assert same.headers["etag"] == tag
+            assert same.headers["content-security-policy"] == whole.headers["content-security-policy"]
+        for held in ('"other"', tag.strip('"'), ""):
+            assert (await client.get(path, headers={"If-None-Match": held})).content == whole.content
+
+
+async def test_no_two_files_of_the_pages_have_one_tag(site: ServerProcess) -> None:
+    async with httpx.AsyncClient(base_url=site.url, verify=False) as client:
+        first, *others = [(await client.get(path)).headers["etag"] for path in ("/", *PAGES[1:])]
+    assert others[0] == first
+    assert others[1] != first
 
 
 CALLS = [

@@ -13,6 +13,8 @@ from goldenpath.wire.errors import ERRORS, Problem
 from goldenpath.wire.ids import NAME_PATTERN
 
 _TEMPLATE = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"{(\w+)(:path)?}")
+_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 
 
 def openapi(routes: list[Route], version: str) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def openapi(routes: list[Route], version: str) -> dict[str, Any]:
     by_type = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for route in routes:
-        paths[route.path][route.method.lower()] = _operation(route, by_type)
+        paths[_PARAMETER.sub(r"{\1}", route.path)][route.method.lower()] = _operation(route, by_type)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -48,8 +50,8 @@ def _operation(route: Route, by_type: dict[Any, dict[str, Any]]) -> dict[str, An
         "responses": _responses(route, by_type),
     }
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{NAME_PATTERN}$"}}
-        for name in re.findall(r"{(\w+)}", route.path)
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"} if any_path else _NAME}
+        for name, any_path in _PARAMETER.findall(route.path)
     ]
     parameters += [
         {"name": given.name, "in": given.place, "schema": given.schema, "description": given.description}
@@ -60,8 +62,7 @@ def _operation(route: Route, by_type: dict[Any, dict[str, Any]]) -> dict[str, An
     if route.body is not None:
         schema: dict[str, Any] = by_type[route.body]
         if route.stream is not None:  # over HTTP the ids of a run are the client's to choose
-            identity = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
-            named = {"properties": {"threadId": identity, "runId": identity}, "required": ["threadId", "runId"]}
+            named = {"properties": {"threadId": _NAME, "runId": _NAME}, "required": ["threadId", "runId"]}
             schema = {"allOf": [schema, named]}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if route.needs_token:
@@ -71,17 +72,22 @@ def _operation(route: Route, by_type: dict[Any, dict[str, Any]]) -> dict[str, An
 
 def _responses(route: Route, by_type: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": route.summary}
-    if route.answer is not None:
-        good["content"] = {"application/json": {"schema": by_type[route.answer]}}
-    elif route.stream is not None:
+    if route.stream is not None:
         good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    elif route.answer is not None:
+        good["content"] = {route.media_type: {"schema": by_type[route.answer]}}
+    elif route.status == 200:
+        good["content"] = {route.media_type: {}}
     responses: dict[str, Any] = {str(route.status): good}
+    problem = {"application/problem+json": {"schema": by_type[Problem]}}
+    if route.upgrade:
+        responses["426"] = {"description": "This is no upgrade.", "content": problem}
     codes: dict[int, list[str]] = defaultdict(list)
-    for name in (*route.errors, "internal"):
+    for name in route.all_errors:
         codes[ERRORS[name].status].append(name)
     for status, names in sorted(codes.items()):
         responses[str(status)] = {
             "description": "; ".join(f"`{name}`: {ERRORS[name].meaning}" for name in names),
-            "content": {"application/problem+json": {"schema": by_type[Problem]}},
+            "content": problem,
         }
     return responses

@@ -2,60 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from starlette.types import Receive, Scope, Send
 
+from goldenpath.runtime.admission import AdmissionStatistics
+from goldenpath.runtime.engine import EngineStatistics
+from goldenpath.runtime.event_log import EventLogStatistics
 from goldenpath.runtime.gateway.gateway import Gateway
-from goldenpath.runtime.gateway.request import Answer, problem
+from goldenpath.runtime.gateway.peers import PeerStatistics
+from goldenpath.runtime.gateway.request import Answer, Request, answer
+from goldenpath.runtime.gateway.routes import Route
 from goldenpath.wire.errors import RequestError
 
 
+class Alive(msgspec.Struct, frozen=True):
+    status: Literal["alive"] = "alive"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    status: Literal["ready"] = "ready"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The state of one server."""
+
+    status: Literal["ok", "degraded", "draining"]
+    version: str
+    environment: str
+    connections: PeerStatistics
+    engines: EngineStatistics
+    admission: AdmissionStatistics
+    event_log: EventLogStatistics
+
+
 class Probes:
-    """The probe endpoints of one server, each an ASGI app."""
+    """The probes of one server."""
 
     def __init__(self, gateway: Gateway, registry: CollectorRegistry, version: str) -> None:
         self._gateway = gateway
         self._registry = registry
         self._version = version
 
-    async def livez(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        await _json({"status": "alive"}).send(send)
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/livez", "livez", "Alive", 200, "probes", answer=Alive, open=self.livez),
+            Route(
+                "GET", "/readyz", "readyz", "Can take traffic", 200, "probes", ("overloaded", "draining"),
+                answer=Ready, open=self.readyz,
+            ),
+            Route("GET", "/health", "health", "The state in detail", 200, "probes", answer=Health, open=self.health),
+            Route(
+                "GET", "/metrics", "metrics", "Figures for Prometheus", 200, "probes",
+                open=self.metrics, media_type="text/plain",
+            ),
+        ]  # fmt: skip
 
-    async def readyz(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def livez(self, request: Request) -> Answer:  # noqa: ARG002 - the calls' one form
+        return answer(Alive())
+
+    async def readyz(self, request: Request) -> Answer:  # noqa: ARG002
         gateway = self._gateway
         if gateway.dispatcher.draining:
-            given = problem(RequestError("draining", "the server is shutting down", retry_after=1.0))
-        elif not gateway.ready:
-            given = problem(RequestError("overloaded", "the server is recovering", retry_after=1.0))
-        elif not gateway.event_log.healthy:
-            given = problem(RequestError("overloaded", "the log cannot be written", retry_after=2.0))
-        else:
-            given = _json({"status": "ready"})
-        await given.send(send)
+            raise RequestError("draining", "the server is shutting down", retry_after=1.0)
+        if not gateway.ready:
+            raise RequestError("overloaded", "the server is recovering", retry_after=1.0)
+        if not gateway.event_log.healthy:
+            raise RequestError("overloaded", "the log cannot be written", retry_after=2.0)
+        return answer(Ready())
 
-    async def health(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def health(self, request: Request) -> Answer:  # noqa: ARG002
         gateway = self._gateway
         healthy = gateway.event_log.healthy
-        status = "draining" if gateway.dispatcher.draining else "ok" if healthy and gateway.ready else "degraded"
-        await _json(
-            {
-                "status": status,
-                "version": self._version,
-                "environment": gateway.settings.environment,
-                "connections": gateway.peers.statistics(),
-                "engines": gateway.dispatcher.engines.statistics(),
-                "admission": gateway.dispatcher.engines.admission.statistics(),
-                "event_log": gateway.event_log.statistics(),
-            }
-        ).send(send)
+        return answer(
+            Health(
+                status="draining" if gateway.dispatcher.draining else "ok" if healthy and gateway.ready else "degraded",
+                version=self._version,
+                environment=gateway.settings.environment,
+                connections=gateway.peers.statistics(),
+                engines=gateway.dispatcher.engines.statistics(),
+                admission=gateway.dispatcher.engines.admission.statistics(),
+                event_log=gateway.event_log.statistics(),
+            )
+        )
 
-    async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        body = generate_latest(self._registry)
-        await Answer(200, body, CONTENT_TYPE_LATEST.encode()).send(send)
-
-
-def _json(value: Any) -> Answer:
-    return Answer(200, msgspec.json.encode(value), headers=((b"cache-control", b"no-store"),))
+    async def metrics(self, request: Request) -> Answer:  # noqa: ARG002
+        return Answer(200, generate_latest(self._registry), CONTENT_TYPE_LATEST.encode())

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import msgspec
-from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
 from goldenpath.runtime.context import Principal
@@ -16,6 +15,7 @@ from goldenpath.runtime.gateway.request import Answer, ClientGoneError, Request,
 from goldenpath.wire import answers
 from goldenpath.wire.errors import ErrorName
 from goldenpath.wire.events import RunAgentInput
+from goldenpath.wire.ids import EPOCH_PATTERN
 
 OpenCall = Callable[[Request], Awaitable[Answer]]
 OwnCall = Callable[[Request, Principal], Awaitable[Answer]]
@@ -32,7 +32,10 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One call. Exactly one of `open`, `own` and `stream` carries it out: without a principal, with one, as SSE."""
+    """One call. Exactly one of `open`, `own` and `stream` carries it out: without a principal, with one, as SSE.
+
+    `errors` are those of its own; `all_errors` adds those that come with a token, a body, or the server's faults.
+    """
 
     method: str
     path: str
@@ -47,13 +50,21 @@ class Route(msgspec.Struct, frozen=True):
     own: OwnCall | None = None
     stream: StreamCall | None = None
     parameters: tuple[Parameter, ...] = ()
+    media_type: str = "application/json"
+    """Of a complete answer."""
+    upgrade: bool = False
+    """Whether it is for upgrades, which another protocol answers; a plain request is a 426."""
 
     @property
     def needs_token(self) -> bool:
         return self.open is None
 
-
-_NAME = {"type": "string"}
+    @property
+    def all_errors(self) -> tuple[ErrorName, ...]:
+        with_token: tuple[ErrorName, ...] = ("unauthorized", "upstream_unavailable") if self.needs_token else ()
+        with_body: tuple[ErrorName, ...] = ("bad_request", "payload_too_large", "timeout") if self.body else ()
+        faults: tuple[ErrorName, ...] = ("overloaded", "internal")
+        return tuple(dict.fromkeys((*with_token, *with_body, *self.errors, *faults)))
 
 
 def routes(api: HttpApi) -> list[Route]:
@@ -61,45 +72,37 @@ def routes(api: HttpApi) -> list[Route]:
     return [
         Route(
             "POST", "/v1/auth/register", "register", "Create a user and log in", 201, "auth",
-            ("bad_request", "forbidden", "conflict", "payload_too_large", "overloaded", "timeout"),
-            answers.Credentials, answers.Tokens, open=api.register,
+            ("forbidden", "conflict"), answers.Credentials, answers.Tokens, open=api.register,
         ),
         Route(
             "POST", "/v1/auth/login", "login", "Log in with e-mail and password", 200, "auth",
-            ("bad_request", "unauthorized", "payload_too_large", "rate_limited", "overloaded", "timeout"),
-            answers.Credentials, answers.Tokens, open=api.login,
+            ("unauthorized", "rate_limited"), answers.Credentials, answers.Tokens, open=api.login,
         ),
         Route(
             "POST", "/v1/auth/refresh", "refresh", "Exchange a refresh token for new tokens", 200, "auth",
-            ("bad_request", "unauthorized", "payload_too_large", "timeout"),
-            answers.RefreshRequest, answers.Tokens, open=api.refresh,
+            ("unauthorized",), answers.RefreshRequest, answers.Tokens, open=api.refresh,
         ),
         Route(
             "POST", "/v1/auth/simulate", "simulate", "Log in as a simulated user, never in production", 200, "auth",
-            ("bad_request", "unauthorized", "forbidden", "payload_too_large", "not_configured", "timeout"),
-            answers.SimulateRequest, answers.Tokens, open=api.simulate,
+            ("unauthorized", "forbidden", "not_configured"), answers.SimulateRequest, answers.Tokens,
+            open=api.simulate,
             parameters=(Parameter("X-Simulation-Key", "header", {"type": "string"}, "The simulation key."),),
         ),
+        Route("POST", "/v1/auth/logout", "logout", "End this session", 204, "auth", own=api.logout),
+        Route("GET", "/v1/auth/me", "me", "Who I am", 200, "auth", answer=answers.Me, own=api.me),
         Route(
-            "POST", "/v1/auth/logout", "logout", "End this session", 204, "auth", ("unauthorized",), own=api.logout
-        ),
-        Route("GET", "/v1/auth/me", "me", "Who I am", 200, "auth", ("unauthorized",), None, answers.Me, own=api.me),
-        Route(
-            "GET", "/v1/agents", "agents", "The agents I may run", 200, "agents", ("unauthorized",), None,
-            answers.Agents, own=api.agents,
+            "GET", "/v1/agents", "agents", "The agents I may run", 200, "agents",
+            answer=answers.Agents, own=api.agents,
         ),
         Route(
             "POST", "/v1/agents/{agent}/run", "run_agent", "Run an agent; AG-UI events of this run over SSE", 200,
             "agents",
-            (
-                "bad_request", "unauthorized", "unknown_agent", "payload_too_large", "quota_exceeded", "rate_limited",
-                "queue_full", "overloaded", "draining", "timeout",
-            ),
+            ("unknown_agent", "not_found", "conflict", "quota_exceeded", "rate_limited", "queue_full", "draining"),
             RunAgentInput, stream=api.run_agent,
         ),
         Route(
-            "GET", "/v1/threads", "threads", "My threads, newest first", 200, "threads",
-            ("bad_request", "unauthorized"), None, answers.Threads, own=api.threads,
+            "GET", "/v1/threads", "threads", "My threads, newest first", 200, "threads", ("bad_request",), None,
+            answers.Threads, own=api.threads,
             parameters=(
                 Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "How many at most."),
                 Parameter("cursor", "query", {"type": "string"}, "next_cursor of the page before."),
@@ -107,33 +110,32 @@ def routes(api: HttpApi) -> list[Route]:
         ),
         Route(
             "GET", "/v1/threads/{thread_id}", "thread", "One thread", 200, "threads",
-            ("bad_request", "unauthorized", "not_found"), None, answers.ThreadInfo, own=api.thread,
+            ("bad_request", "not_found"), None, answers.ThreadInfo, own=api.thread,
         ),
         Route(
             "DELETE", "/v1/threads/{thread_id}", "delete_thread", "Delete a thread", 204, "threads",
-            ("bad_request", "unauthorized", "not_found"), own=api.delete_thread,
+            ("bad_request", "not_found"), own=api.delete_thread,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/messages", "messages", "The history", 200, "threads",
-            ("bad_request", "unauthorized", "not_found"), None, answers.Messages, own=api.messages,
+            ("bad_request", "not_found"), None, answers.Messages, own=api.messages,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/events", "events", "The log after a cursor, then live, over SSE", 200,
-            "threads", ("bad_request", "unauthorized", "not_found", "rate_limited", "overloaded", "draining"),
-            stream=api.events,
+            "threads", ("bad_request", "not_found", "rate_limited", "draining"), stream=api.events,
             parameters=(
                 Parameter("after", "query", {"type": "integer", "minimum": 0}, "The last seq that was seen."),
-                Parameter("epoch", "query", {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "Its epoch."),
+                Parameter("epoch", "query", {"type": "string", "pattern": f"^{EPOCH_PATTERN}$"}, "Its epoch."),
                 Parameter("Last-Event-ID", "header", {"type": "string"}, "EPOCH.SEQ; wins over the query."),
             ),
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/runs/{run_id}", "run", "One run", 200, "threads",
-            ("bad_request", "unauthorized", "not_found"), None, answers.RunInfo, own=api.run,
+            ("bad_request", "not_found"), None, answers.RunInfo, own=api.run,
         ),
         Route(
             "POST", "/v1/threads/{thread_id}/runs/{run_id}/cancel", "cancel", "Cancel a run", 202, "threads",
-            ("bad_request", "unauthorized", "not_found"), None, answers.RunInfo, own=api.cancel,
+            ("bad_request", "not_found"), None, answers.RunInfo, own=api.cancel,
         ),
     ]  # fmt: skip
 
@@ -173,11 +175,3 @@ class Endpoint:
         assert route.stream is not None
         await route.stream(request, principal, send)
         return None
-
-
-def starlette_routes(api: HttpApi) -> list[StarletteRoute]:
-    """The table as Starlette's router takes it."""
-    return [
-        StarletteRoute(route.path, Endpoint(api, route), methods=[route.method], name=route.name)
-        for route in routes(api)
-    ]

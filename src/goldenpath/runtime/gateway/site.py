@@ -2,56 +2,42 @@
 
 from __future__ import annotations
 
-import mimetypes
 from functools import cached_property
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
-from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
+from starlette.routing import BaseRoute, Router, WebSocketRoute
+from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from goldenpath.runtime.gateway.asgi_socket import refuse_upgrade, serve_asgi_socket
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.http import HttpApi
 from goldenpath.runtime.gateway.openapi import openapi
+from goldenpath.runtime.gateway.pages import Pages
 from goldenpath.runtime.gateway.probes import Probes
-from goldenpath.runtime.gateway.request import Answer, problem
-from goldenpath.runtime.gateway.routes import routes, starlette_routes
+from goldenpath.runtime.gateway.request import Answer, Request, problem
+from goldenpath.runtime.gateway.routes import Endpoint, Route, routes
 from goldenpath.wire.errors import RequestError
-
-_POLICY: Final = (
-    "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    "object-src 'none'"
-)
-PAGE_HEADERS: Final = (
-    (b"content-security-policy", _POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-cache"),
-)
 
 
 class Site:
-    """The ASGI app of one server."""
+    """The ASGI app of one server. `table` is everything that it answers over HTTP."""
 
     def __init__(self, gateway: Gateway, registry: CollectorRegistry, version: str) -> None:
-        self._gateway = gateway
         self._version = version
-        self._api = HttpApi(gateway)
-        probes = Probes(gateway, registry, version)
+        api = HttpApi(gateway)
+        self.table: list[Route] = [
+            *routes(api),
+            Route("GET", "/v1/ws", "socket", "Open a WebSocket", 101, "socket", open=_socket, upgrade=True),
+            *Probes(gateway, registry, version).routes(),
+            *Pages().routes(),
+            Route("GET", "/openapi.json", "openapi", "This document", 200, "pages", open=self._openapi),
+        ]
         self.routes: list[BaseRoute] = [
-            *starlette_routes(self._api),
             WebSocketRoute("/v1/ws", _Socket(gateway)),
-            Route("/openapi.json", _Plain(self._openapi), methods=["GET"]),
-            Route("/livez", _Plain(probes.livez), methods=["GET"]),
-            Route("/readyz", _Plain(probes.readyz), methods=["GET"]),
-            Route("/health", _Plain(probes.health), methods=["GET"]),
-            Route("/metrics", _Plain(probes.metrics), methods=["GET"]),
-            Route("/", _Plain(self._chat), methods=["GET"]),
-            Route("/assets/{path:path}", _Plain(self._asset), methods=["GET"]),
+            *(StarletteRoute(route.path, Endpoint(api, route), methods=[route.method]) for route in self.table),
         ]
         router: ASGIApp = Router(self.routes, default=_not_found, redirect_slashes=False)
         origins = gateway.settings.allowed_origins
@@ -74,57 +60,18 @@ class Site:
         else:
             await self._app(scope, receive, send)
 
-    async def _openapi(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        await Answer(200, self._document).send(send)
+    async def _openapi(self, request: Request) -> Answer:  # noqa: ARG002 - the calls' one form
+        return Answer(200, self._document)
 
     @cached_property
     def _document(self) -> bytes:
-        return msgspec.json.encode(openapi(routes(self._api), self._version))
-
-    # --- pages --------------------------------------------------------------------------------------------------------
-
-    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        await _file(self._pages / "chat.html").send(send)
-
-    async def _asset(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        path = scope["path_params"]["path"]
-        await self._assets.get(path, problem(RequestError("not_found", "there is no such file"))).send(send)
-
-    @cached_property
-    def _pages(self) -> Traversable:
-        return files("goldenpath.runtime.gateway") / "pages"
-
-    @cached_property
-    def _assets(self) -> dict[str, Answer]:
-        """Every file of the pages, in memory: a path is looked up, never opened."""
-        return dict(_walk(self._pages, ""))
+        return msgspec.json.encode(openapi(self.table, self._version))
 
 
-def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Answer]]:
-    found: list[tuple[str, Answer]] = []
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            found += _walk(entry, f"{prefix}{entry.name}/")
-        else:
-            found.append((prefix + entry.name, _file(entry)))
-    return found
-
-
-def _file(entry: Traversable) -> Answer:
-    kind = mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
-    if kind.startswith("text/"):
-        kind += "; charset=utf-8"
-    return Answer(200, entry.read_bytes(), kind.encode(), PAGE_HEADERS)
-
-
-class _Plain:
-    """An ASGI app that Starlette does not take for a request function."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+async def _socket(request: Request) -> Answer:  # noqa: ARG001 - the calls' one form
+    """A plain GET of the WebSocket's path."""
+    error = RequestError("bad_request", "this is the path of a WebSocket: ask for an upgrade")
+    return problem(error, status=426, headers=((b"upgrade", b"websocket"), (b"connection", b"upgrade")))
 
 
 class _Socket:

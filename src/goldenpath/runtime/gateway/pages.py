@@ -1,0 +1,79 @@
+"""The chat page and its files, held in memory: a path is looked up, never opened."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from functools import cached_property
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+
+from goldenpath.runtime.gateway.request import Answer, Request
+from goldenpath.runtime.gateway.routes import Route
+from goldenpath.wire.errors import RequestError
+
+_POLICY: Final = (
+    "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "object-src 'none'"
+)
+PAGE_HEADERS: Final = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    # Kept by browsers, but asked for again each time: a new version is seen at once, an old one costs a 304.
+    (b"cache-control", b"no-cache"),
+)
+
+
+class Pages:
+    """The files of one server's pages."""
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/", "chat", "The chat page", 200, "pages", open=self.chat, media_type="text/html"),
+            Route(
+                "GET", "/assets/{path:path}", "asset", "A file of the pages", 200, "pages", ("not_found",),
+                open=self.asset, media_type="*/*",
+            ),
+        ]  # fmt: skip
+
+    async def chat(self, request: Request) -> Answer:
+        return _fresh(self._files["chat.html"], request)
+
+    async def asset(self, request: Request) -> Answer:
+        found = self._files.get(request.path["path"])
+        if found is None:
+            raise RequestError("not_found", "there is no such file")
+        return _fresh(found, request)
+
+    @cached_property
+    def _files(self) -> dict[str, Answer]:
+        return dict(_walk(files("goldenpath.runtime.gateway") / "pages", ""))
+
+
+def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Answer]]:
+    found: list[tuple[str, Answer]] = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found += _walk(entry, f"{prefix}{entry.name}/")
+        else:
+            found.append((prefix + entry.name, _file(entry)))
+    return found
+
+
+def _file(entry: Traversable) -> Answer:
+    kind = mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
+    body = entry.read_bytes()
+    tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode()
+    return Answer(200, body, kind.encode(), (*PAGE_HEADERS, (b"etag", tag)))
+
+
+def _fresh(found: Answer, request: Request) -> Answer:
+    """The file, or 304 where the client holds the same one."""
+    held = [tag.strip().removeprefix("W/") for tag in (request.header(b"if-none-match") or "").split(",")]
+    if "*" in held or dict(found.headers)[b"etag"].decode() in held:
+        return Answer(304, headers=found.headers)
+    return found
