@@ -29,6 +29,11 @@ EXIT_USAGE = 2
 SWITCH_INTERVAL = 0.001
 """How long a thread may keep the interpreter from another, in seconds: the writer must not wait Python's 5 ms."""
 
+NO_AGENTS = (
+    "there are no agents; name your app (goldenpath serve myapp:app), or set GOLDENPATH_BUILTIN_AGENTS or"
+    " GOLDENPATH_OPENAI_BASE_URL and GOLDENPATH_OPENAI_MODEL"
+)
+
 GC_THRESHOLDS = (50_000, 20, 50)
 """The collector runs this much more rarely than by default: it took a tenth of the CPU (docs/design/0003)."""
 
@@ -47,6 +52,8 @@ def serve(target: str | None, **options: object) -> int:
     except GoldenpathError as error:
         print(f"goldenpath: {error}", file=sys.stderr)
         return EXIT_USAGE
+    if next(iter(app.agents), None) is None:
+        print(f"goldenpath: {NO_AGENTS}", file=sys.stderr)
     _configure_logs()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
