@@ -29,6 +29,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     ),
     "allowed_origins": ('["https://app.example.com"]', ("https://app.example.com",)),
     "tiers": ('{"free":{"max_running":1}}', {"free": TierLimits(1, 16)}),
+    "database": (":memory:", ":memory:"),
     "durability": ("power", "power"),
     "builtin_agents": ("yes", True),
     "openai_base_url": ("http://localhost:1/v1", "http://localhost:1/v1"),

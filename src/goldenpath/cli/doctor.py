@@ -54,7 +54,7 @@ def examine(data_dir: str | None) -> list[Finding]:
         _python(),
         Finding("settings", "ok", f"environment {settings.environment}"),
         _sqlite(),
-        _data_dir(Path(settings.data_dir)),
+        _in_memory(settings) if settings.in_memory else _data_dir(Path(settings.data_dir)),
         _package("uvloop", "the event loop is slower without it"),
         _picows(),
         _open_files(),
@@ -73,6 +73,12 @@ def _sqlite() -> Finding:
     if sqlite3.sqlite_version_info >= (3, 35):
         return Finding("SQLite", "ok", found)
     return Finding("SQLite", "problem", found, "SQLite 3.35 or later is needed")
+
+
+def _in_memory(settings: Settings) -> Finding:
+    if settings.is_open:
+        return Finding("data", "ok", "in memory")
+    return Finding("data", "warning", "in memory", "everything is lost with the process: unset GOLDENPATH_DATABASE")
 
 
 def _data_dir(path: Path) -> Finding:

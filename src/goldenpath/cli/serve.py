@@ -172,7 +172,8 @@ class _Http(uvicorn.Server):
             scheme = "https" if settings.tls_cert else "http"
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             where = f"{scheme}://{host}:{self._listener.getsockname()[1]}"
-        print(f"goldenpath serves at {where} ({settings.environment}); data in {settings.data_dir}", flush=True)
+        data = "memory, lost with the process" if settings.in_memory else settings.data_dir
+        print(f"goldenpath serves at {where} ({settings.environment}); data in {data}", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Keep listening meanwhile, so that probes and new runs are answered with `draining`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 import structlog
@@ -26,12 +26,15 @@ from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.execution import Execution
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.site import Site
+from goldenpath.runtime.interfaces import AccountStore, LogStore
 from goldenpath.runtime.metrics import Statistics, registry_of
 from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.settings import Settings, data_path, load, override
 from goldenpath.runtime.stores import sqlite_accounts, sqlite_log
 from goldenpath.runtime.stores.database import Database
+from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
+from goldenpath.runtime.stores.memory_log import MemoryLog
 
 F = TypeVar("F", bound=Callable[[Any], Any])
 
@@ -44,12 +47,7 @@ class Server:
     def __init__(self, agents: Registry, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self.database = Database(
-            data_path(settings, "goldenpath.db"),
-            [sqlite_log.SCHEMA, sqlite_accounts.SCHEMA],
-            durability=settings.durability,
-        )
-        store = sqlite_log.SqliteLog(self.database)
+        store, accounts, self._storage = _stores(settings)
         self.event_log = EventLog(store, clock, settings)
         self.engines: EngineFactory[Execution] = EngineFactory(
             Admission(max_running=settings.max_engines, max_waiting=settings.max_waiting), clock
@@ -62,7 +60,7 @@ class Server:
             clock=clock,
             settings=settings,
         )
-        self.accounts = Accounts(settings, sqlite_accounts.SqliteAccounts(self.database), clock, load_secret(settings))
+        self.accounts = Accounts(settings, accounts, clock, load_secret(settings))
         self.gateway = Gateway(
             dispatcher=self.dispatcher,
             event_log=self.event_log,
@@ -83,8 +81,7 @@ class Server:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the store, end what an earlier process left, serve; on leaving, drain and close. Raises `StoreError`."""
-        await self.database.open()
-        try:
+        async with self._storage:
             await self.accounts.open()
             unfinished = await self.event_log.start()
             await self.gateway.start()
@@ -99,8 +96,6 @@ class Server:
                 await self.event_log.stop()
                 await self.gateway.stop()
                 await self.accounts.close()
-        finally:
-            await self.database.close()
 
     async def _recover(self, unfinished: list[Any]) -> None:
         try:
@@ -109,6 +104,18 @@ class Server:
             _logger.exception("recovery_failed")  # stays not ready, and says so
         else:
             self.dispatcher.recovered.set()
+
+
+def _stores(settings: Settings) -> tuple[LogStore, AccountStore, AbstractAsyncContextManager[object]]:
+    """The stores that the settings ask for, and what has to be open while they are used."""
+    if settings.in_memory:
+        return MemoryLog(), MemoryAccounts(), nullcontext()
+    database = Database(
+        data_path(settings, "goldenpath.db"),
+        [sqlite_log.SCHEMA, sqlite_accounts.SCHEMA],
+        durability=settings.durability,
+    )
+    return sqlite_log.SqliteLog(database), sqlite_accounts.SqliteAccounts(database), database
 
 
 class App:

@@ -69,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File of the certificate's key (PEM)."""
     data_dir: str = "goldenpath-data"
     """Where the database and the signing key are kept. One server at a time."""
+    database: Literal["file", ":memory:"] = "file"
+    """`file`: SQLite in `data_dir`; `:memory:`: nothing is written, and all is lost with the process, log-ins too."""
     trusted_proxies: str = ""
     """Proxies whose X-Forwarded-For is believed: addresses or networks, separated by commas, `unix`, or `*`."""
 
@@ -181,6 +183,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def offers_builtin_agents(self) -> bool:
         return self.is_open if self.builtin_agents is None else self.builtin_agents
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing is written to disk and nothing outlives the process."""
+        return self.database == ":memory:"
 
     def tier(self, name: str) -> TierLimits:
         """The limits of a tier; an unknown one has those of `free`."""

@@ -40,9 +40,8 @@ async def make_accounts(clock: ManualClock, store: MemoryAccounts) -> AsyncItera
     made: list[Accounts] = []
 
     async def make(settings: Settings | None = None, **arguments: Any) -> Accounts:
-        accounts = Accounts(
-            settings or Settings(), arguments.pop("store", store), clock, SECRET, password_cost=CHEAP, **arguments
-        )
+        arguments = {"password_cost": CHEAP, **arguments}
+        accounts = Accounts(settings or Settings(), arguments.pop("store", store), clock, SECRET, **arguments)
         made.append(accounts)
         await accounts.open()
         return accounts

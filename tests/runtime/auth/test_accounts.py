@@ -10,6 +10,7 @@ import pytest
 
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.auth.accounts import Accounts
+from goldenpath.runtime.auth.passwords import PasswordCost
 from goldenpath.runtime.settings import Environment, Settings
 from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
@@ -86,6 +87,31 @@ async def test_registration_is_open_where_the_settings_say_so(
     else:
         with refused("forbidden"):
             await accounts.register("", "")
+
+
+async def test_a_login_renews_a_hash_of_other_parameters_once(
+    make_accounts: MakeAccounts, store: MemoryAccounts
+) -> None:
+    async def stored() -> str:
+        user = await store.user_by_subject("password", EMAIL)
+        assert user is not None
+        assert user.password_hash is not None
+        return user.password_hash
+
+    before = await make_accounts()
+    tokens = await before.register(EMAIL, PASSWORD)
+    cheap = await stored()
+    await before.login(EMAIL, PASSWORD)
+    assert await stored() == cheap
+    after = await make_accounts(password_cost=PasswordCost(passes=2, memory=64))
+    with refused("unauthorized"):
+        await after.login(EMAIL, "wrong password")
+    assert await stored() == cheap
+    assert (await after.login(EMAIL, PASSWORD)).user_id == tokens.user_id
+    renewed = await stored()
+    assert "m=64,t=2,p=1" in renewed
+    assert (await after.login(EMAIL, PASSWORD)).user_id == tokens.user_id
+    assert await stored() == renewed
 
 
 async def test_each_login_is_a_session_of_the_same_user(accounts: Accounts) -> None:

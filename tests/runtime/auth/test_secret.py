@@ -54,6 +54,14 @@ def test_a_damaged_file_is_an_error_that_names_it_and_not_its_content(tmp_path: 
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_server_in_memory_has_a_secret_of_its_own_and_writes_nothing(tmp_path: Path) -> None:
+    settings = Settings(database=":memory:", data_dir=str(tmp_path / "data"))
+    assert load_secret(settings) != load_secret(settings)
+    assert len(load_secret(settings)) >= 32
+    assert list(tmp_path.iterdir()) == []
+    assert load_secret(Settings(database=":memory:", secret="s" * 32)) == b"s" * 32
+
+
 def test_a_data_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError):

@@ -75,6 +75,21 @@ async def test_of_many_who_take_a_subject_together_one_gets_it(store: AccountSto
     assert found.user_id == f"usr_{added.index(True)}"
 
 
+async def test_a_password_hash_is_replaced_only_while_it_is_the_one_that_was_read(store: AccountStore) -> None:
+    await store.add_user(user(1))
+    await store.add_user(user(2))
+    assert await store.set_password_hash(UserId("usr_1"), "$argon2id$...", "newer")
+    assert not await store.set_password_hash(UserId("usr_1"), "$argon2id$...", "lost")
+    assert not await store.set_password_hash(UserId("usr_9"), "$argon2id$...", "nobody's")
+    assert await store.user(UserId("usr_1")) == msgspec.structs.replace(user(1), password_hash="newer")
+    assert await store.user(UserId("usr_2")) == user(2)
+
+
+async def test_a_user_without_a_password_gets_no_hash(store: AccountStore) -> None:
+    await store.add_user(msgspec.structs.replace(user(), password_hash=None))
+    assert not await store.set_password_hash(UserId("usr_1"), "", "newer")
+
+
 async def test_a_session_is_found_as_it_was_added(store: AccountStore) -> None:
     added = session()
     await store.add_session(added)

@@ -127,7 +127,7 @@ async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
 
 async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot use"):
+    with pytest.raises(StoreError, match="is not a directory"):
         await Database(tmp_path / "file" / "goldenpath.db", [TABLE]).open()
 
 

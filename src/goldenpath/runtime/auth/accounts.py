@@ -224,7 +224,15 @@ class Accounts:
         self._refuse_locked(self._failures.locked_for(name, now) if matches else self._failures.record(name, now))
         if user is None or not matches:
             raise unauthorized("The e-mail or the password is wrong.")
+        await self._renew_hash(user, password)
         return await self._begin(user, user.permissions, user.tier)
+
+    async def _renew_hash(self, user: UserRow, password: str) -> None:
+        """Only who just proved to know the password can have its hash made with the parameters of today."""
+        if user.password_hash is None or not self._passwords.outdated(user.password_hash):
+            return
+        renewed = await self._passwords.hash(password)
+        await self._store.set_password_hash(user.user_id, user.password_hash, renewed)
 
     @staticmethod
     def _refuse_locked(seconds: float | None) -> None:

@@ -102,6 +102,10 @@ class Passwords:
             return False
         return await self._run(lambda: self._matches(stored, secret))
 
+    def outdated(self, stored: str) -> bool:
+        """Whether `stored`, a hash that a password matched, was made with other parameters than those of today."""
+        return self._argon2().check_needs_rehash(stored)
+
     def _argon2(self) -> PasswordHasher:
         if self._hasher is None:
             from argon2 import PasswordHasher  # noqa: PLC0415 - 30 ms that the start-up need not wait for

@@ -1,4 +1,4 @@
-"""The signing secret: from the settings, or made once and kept in the data directory."""
+"""The signing secret: from the settings, or made once and kept in the data directory (or in memory, as the rest is)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ FILE_NAME: Final = "secret"
 
 
 def load_secret(settings: Settings) -> bytes:
-    """The secret of `settings`, else the one of the data directory, which is made (with the directory) if missing.
+    """The secret of `settings`, else the one of the data directory, which is made (with the directory) if missing. One
+    of this process alone where nothing is to be written.
 
     Two servers that start at the same moment agree on one. Blocks on the disk: call it before the event loop runs.
     Raises `SettingsError` when the file cannot be read or made, or holds too little.
     """
     if settings.secret:
         return settings.secret.encode()
+    if settings.in_memory:
+        return secrets.token_bytes(MIN_BYTES)
     path = data_path(settings, FILE_NAME)
     try:
         if not path.exists():

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 from goldenpath.runtime.interfaces import StoreError
 
@@ -42,8 +42,8 @@ class _Job:
 class Database:
     """An open SQLite file.
 
-    `open` and `close` are called once each, from the loop that uses it. `write` and `read` may be called concurrently.
-    A cancelled `write` still happens; a cancelled `read` is abandoned.
+    `open` and `close`, or `async with`, are called once each, from the loop that uses it. `write` and `read` may be
+    called concurrently. A cancelled `write` still happens; a cancelled `read` is abandoned.
     """
 
     def __init__(
@@ -59,6 +59,13 @@ class Database:
         self._reader_connections: list[sqlite3.Connection] = []
         self._lock_file: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def open(self) -> None:
         """Take the lock, create or check the file, start the threads. Raises `DataInUse` or `StoreError`."""

@@ -31,6 +31,13 @@ class MemoryAccounts:
         user_id = self._subjects.get((provider, subject))
         return None if user_id is None else copy(self._users[user_id])
 
+    async def set_password_hash(self, user_id: UserId, old: str, new: str) -> bool:
+        user = self._users.get(user_id)
+        if user is None or user.password_hash != old:
+            return False
+        user.password_hash = new
+        return True
+
     async def add_session(self, session: SessionRow) -> None:
         for _ in range(min(2, len(self._sessions))):
             # Take the oldest out and, while it lives, put it back at the end: a walk round all of them.

@@ -81,6 +81,15 @@ class SqliteAccounts:
         user_id, provider, subject, email, password_hash, permissions, tier, created_at = row
         return UserRow(UserId(user_id), provider, subject, email, password_hash, _unpack(permissions), tier, created_at)
 
+    async def set_password_hash(self, user_id: UserId, old: str, new: str) -> bool:
+        def call(connection: sqlite3.Connection) -> bool:
+            cursor = connection.execute(
+                "UPDATE users SET password_hash = ? WHERE user_id = ? AND password_hash = ?", (new, user_id, old)
+            )
+            return cursor.rowcount == 1
+
+        return await self._database.write(call)
+
     async def add_session(self, session: SessionRow) -> None:
         row = (
             session.session_id, session.user_id, _pack(session.permissions), session.tier, session.created_at,
