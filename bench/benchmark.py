@@ -209,7 +209,7 @@ def remarks(samples: Mapping[str, list[Figures]]) -> list[str]:
                 f"{LABELS[side]}: the load client was saturated in {saturated} of {total} repetitions: the server may"
                 " be faster than shown"
             )
-        if disturbed:
+        if 0 < 2 * disturbed < total:  # of more `refusal` speaks
             found.append(f"{LABELS[side]}: {disturbed} of {total} repetitions disturbed by other processes")
         if any(figures.get("others") is None for figures in taken):
             found.append(f"{LABELS[side]}: not known whether other processes disturbed it")
@@ -295,7 +295,10 @@ def main(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> int:
     path = None if directory is None else directory / f"{benchmark.name}.json"
     if path is not None:
         path.unlink(missing_ok=True)  # one that fails must not leave the figures of an earlier one
-    command = " ".join(["python -m", f"bench.{benchmark.name}", *(sys.argv[1:] if arguments is None else arguments)])
+    command = f"python -m bench.{benchmark.name}"
+    for name in ("repetitions", "sides", "retries"):
+        if getattr(options, name) != parser.get_default(name):
+            command += f" --{name} {getattr(options, name)}"
     chosen = Options(quick=options.quick)
     result = benchmark.run(sides, min(options.repetitions, 100), chosen, min(options.retries, 10), command)
     if path is not None:

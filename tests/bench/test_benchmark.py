@@ -95,7 +95,7 @@ def test_a_run_without_figures_fails_and_leaves_no_earlier_result(tmp_path: Path
     path = tmp_path / "start.json"
 
     assert main(taking({"speed": 100}), arguments) == 0
-    assert json.loads(path.read_text())["command"] == f"python -m bench.start {' '.join(arguments)}"
+    assert json.loads(path.read_text())["command"] == "python -m bench.start --repetitions 1 --sides goldenpath"
     assert main(taking({"speed": 100, "clean": False}), arguments) == 1
     assert json.loads(path.read_text())["rows"][0]["measured"] == {}
 
