@@ -190,7 +190,7 @@ async def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost_or_reorder
     committed = asyncio.create_task(logs.event_log.committed())
     sizes: list[int] = []
     while not committed.done():
-        if not run.order.open("message", "reply-r1"):
+        if ("message", "reply-r1") not in run.order.places:
             run.open_message()
         run.write(str(len(sizes)))
         sizes.append(run.log.visible)

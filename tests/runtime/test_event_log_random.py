@@ -102,7 +102,7 @@ class Life:
         run = self.runs.get(thread)
         if run is None:
             return
-        if not run.order.open("message", f"reply-{run.row.run_id}"):
+        if ("message", f"reply-{run.row.run_id}") not in run.order.places:
             if run.log.transcript is not None and f"reply-{run.row.run_id}" in run.log.transcript.ids:
                 run.put(ev.Custom("n", self.choose(10)))
             else:

@@ -96,7 +96,7 @@ def test_an_event_is_taken_exactly_where_it_has_a_place(events: list[ev.Event]) 
             taken.append(event)
         for kind in PAIRS:
             for identity in ("a", "b"):
-                assert order.open(kind, identity) == ((kind, identity) in naive.open)
+                assert ((kind, identity) in order.places) == ((kind, identity) in naive.open)
     closing = order.closing()
     assert [identity_of(event) for event in closing] == [identity for _, identity in reversed(naive.open)]
     assert order.closing() == []
@@ -114,7 +114,7 @@ def test_what_is_left_open_is_closed_by_its_own_kind_of_end(kind: str) -> None:
     (closing,) = order.closing()
     assert isinstance(closing, ends)
     assert identity_of(closing) == "a"
-    assert not order.open(kind, "a")
+    assert not order.places
 
 
 def test_an_agent_left_in_the_middle_of_a_subagent_fails_it() -> None:

@@ -19,7 +19,8 @@ from goldenpath.clock import Clock, timeout
 from goldenpath.runtime.admission import Admission, Ticket
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.registry import Agent
-from goldenpath.runtime.run import Interrupted, Run, RunEndedError
+from goldenpath.runtime.run import Interrupted, Run
+from goldenpath.runtime.streams import RunEndedError
 from goldenpath.runtime.sync_run import SyncRun
 from goldenpath.runtime.thread_log import LogDeletedError
 from goldenpath.wire.errors import RequestError

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
 from goldenpath.clock import Clock
+from goldenpath.runtime import streams
 from goldenpath.runtime.containment import Contained
 from goldenpath.runtime.context import UserExecutionContext
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.offload import call_in_thread
+from goldenpath.runtime.streams import RunEndedError, Span, TextStream, ToolCallStream
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError, RequestError
@@ -27,21 +28,15 @@ from goldenpath.wire.ids import new_id
 from goldenpath.wire.json_patch import check_patch
 from goldenpath.wire.order import RunOrder
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 T = TypeVar("T")
 
 AHEAD_EVENTS: Final = 64
 """How many events a run may be ahead of the disk; with the next one its agent waits for the commit."""
 AHEAD_BYTES: Final = 256 * 1024
 """The same in bytes."""
+_CHUNKS: Final = (ev.TextMessageChunk, ev.ToolCallChunk, ev.ReasoningMessageChunk)
 MAX_THREADS: Final = 8
 """How many calls of one run may be in threads at once."""
-
-
-class RunEndedError(GoldenpathError):
-    """The run has its terminal event already; its agent can say nothing more."""
 
 
 class Interrupted(GoldenpathError):
@@ -130,7 +125,7 @@ class Run:
         `RequestError` (`payload_too_large`) for one over the limit, `RunEndedError`, and as `wire.events.seal` for one
         that nobody could read.
         """
-        if isinstance(event, ev.TextMessageChunk | ev.ToolCallChunk | ev.ReasoningMessageChunk):
+        if isinstance(event, _CHUNKS):
             raise TypeError("emit START, CONTENT and END instead of chunks: message(), tool_call(), reasoning()")
         if self.ended:
             raise RunEndedError(self.context.run_id)
@@ -139,32 +134,34 @@ class Run:
         elif isinstance(event, ev.ActivityDelta):
             check_patch(event.patch)
         data = seal(event)
-        self._check_size(len(data))
+        self._refuse_too_large(len(data))
         self.order.check(event)
-        self._log.append(data)
-        self._event_log.touch(self._log)
-        await self.keep_pace()
-
-    def _check_size(self, size: int) -> None:
-        if size > self.limits.max_event_bytes:
-            raise RequestError(
-                "payload_too_large", f"an event of {size} bytes; at most {self.limits.max_event_bytes} are allowed"
-            )
-        self._size += size
-        if self._size > self.limits.max_run_bytes:
-            raise RequestError("payload_too_large", f"the run has more than {self.limits.max_run_bytes} bytes")
+        if self.append(data):
+            await self.keep_pace()
 
     def append(self, data: bytes) -> bool:
-        """Append an event whose place is known to be right; for the streams of this module. Returns whether the run
-        is too far ahead of the disk: its agent must then `keep_pace`. Awaiting only then halves the cost of a delta."""
+        """Append an event whose place is known to be right; for `emit` and the streams. Returns whether the run is too
+        far ahead of the disk: its agent must then `keep_pace`. Awaiting only then halves the cost of a delta. Raises as
+        `emit` does."""
         if self.ended:
             raise RunEndedError(self.context.run_id)
-        self._check_size(len(data))
+        size = len(data)
+        self._refuse_too_large(size)
+        self._size += size
         log = self._log
         log.append(data)
         if not log.touched:
             self._event_log.touch(log)
         return log.head - log.visible >= AHEAD_EVENTS or log.appended_size >= AHEAD_BYTES
+
+    def _refuse_too_large(self, size: int) -> None:
+        limits = self.limits
+        if size > limits.max_event_bytes:
+            raise RequestError(
+                "payload_too_large", f"an event of {size} bytes; at most {limits.max_event_bytes} are allowed"
+            )
+        if self._size + size > limits.max_run_bytes:
+            raise RequestError("payload_too_large", f"the run has more than {limits.max_run_bytes} bytes")
 
     async def keep_pace(self) -> None:
         """Wait until the run is no longer too far ahead of the disk."""
@@ -181,43 +178,20 @@ class Run:
             await message.write(text)
         return message.id
 
-    @asynccontextmanager
-    async def message(self, *, message_id: str | None = None, name: str | None = None) -> AsyncIterator[TextStream]:
-        """An assistant message that streams: `write` its deltas; leaving the block ends it, also on an error."""
-        identity = message_id or new_id("msg")
-        await self.emit(ev.TextMessageStart(identity, role="assistant", name=name))
-        stream = TextStream(self, identity, "message", "TEXT_MESSAGE_CONTENT", "messageId")
-        try:
-            yield stream
-        finally:
-            await self._close("message", identity, ev.TextMessageEnd(identity))
+    def message(self, *, message_id: str | None = None, name: str | None = None) -> TextStream:
+        """An assistant message that streams: `async with` it, and `write` its deltas; leaving the block ends it."""
+        return streams.message(self, message_id or new_id("msg"), name)
 
-    @asynccontextmanager
-    async def reasoning(self, *, message_id: str | None = None) -> AsyncIterator[TextStream]:
-        """The agent's thoughts, shown apart from its answer: `write` deltas."""
-        identity = message_id or new_id("rsn")
-        await self.emit(ev.ReasoningStart(identity))
-        await self.emit(ev.ReasoningMessageStart(identity))
-        stream = TextStream(self, identity, "reasoning message", "REASONING_MESSAGE_CONTENT", "messageId")
-        try:
-            yield stream
-        finally:
-            await self._close("reasoning message", identity, ev.ReasoningMessageEnd(identity))
-            await self._close("reasoning", identity, ev.ReasoningEnd(identity))
+    def reasoning(self, *, message_id: str | None = None) -> TextStream:
+        """The agent's thoughts, shown apart from its answer: `async with` them, and `write` deltas."""
+        return streams.reasoning(self, message_id or new_id("rsn"))
 
-    @asynccontextmanager
-    async def tool_call(
+    def tool_call(
         self, name: str, *, tool_call_id: str | None = None, parent_message_id: str | None = None
-    ) -> AsyncIterator[ToolCallStream]:
-        """A call of the tool `name`, as the user sees it: stream its arguments with `args`. The result, where there
-        is one, follows with `tool_result`."""
-        identity = tool_call_id or new_id("call")
-        await self.emit(ev.ToolCallStart(identity, name, parent_message_id=parent_message_id))
-        stream = ToolCallStream(self, identity)
-        try:
-            yield stream
-        finally:
-            await self._close("tool call", identity, ev.ToolCallEnd(identity))
+    ) -> ToolCallStream:
+        """A call of the tool `name`, as the user sees it: `async with` it, and stream its arguments with `args`. The
+        result, where there is one, follows with `tool_result`."""
+        return streams.tool_call(self, tool_call_id or new_id("call"), name, parent_message_id)
 
     async def tool_result(self, tool_call_id: str, content: ev.Content, *, message_id: str | None = None) -> None:
         """What the tool returned: text, or AG-UI content parts."""
@@ -249,19 +223,9 @@ class Run:
         self._ending_size = size
         return data
 
-    @asynccontextmanager
-    async def step(self, name: str) -> AsyncIterator[None]:
-        """A named part of the work. The same name may not be open twice at once."""
-        await self.emit(ev.StepStarted(name))
-        try:
-            yield
-        finally:
-            await self._close("step", name, ev.StepFinished(name))
-
-    async def _close(self, what: str, key: str, event: ev.Event) -> None:
-        # After the end everything is closed already; and a block that is left by an error must not hide that error.
-        if not self.ended and self.order.open(what, key):
-            await self.emit(event)
+    def step(self, name: str) -> Span:
+        """A named part of the work: `async with` it. The same name may not be open twice at once."""
+        return streams.step(self, name)
 
     async def state(self, snapshot: Any) -> None:
         """Replace the shared state by any JSON value."""
@@ -321,43 +285,3 @@ class Run:
     def on_cleanup(self, callback: Callable[[], object]) -> None:
         """Call `callback` when the run ends, however it ends; the last registered first. It may be async."""
         self.cleanups.append(callback)
-
-
-class TextStream:
-    """A message that is being written. `id` is the message's id."""
-
-    __slots__ = ("_head", "_run", "_what", "id")
-
-    def __init__(self, run: Run, identity: str, what: str, event_type: str, field: str) -> None:
-        self._run = run
-        self._what = what
-        self.id = identity
-        # The same bytes that encoding the event's struct gives: a test compares them.
-        self._head = b'{"type":"%b","%b":%b,"delta":' % (event_type.encode(), field.encode(), encode(identity))
-
-    async def write(self, delta: str) -> None:
-        """Append `delta`; an empty one is left out. Raises as `Run.emit` does, and TypeError for what is no text."""
-        if not isinstance(delta, str):
-            raise TypeError(f"a delta is text, not {type(delta).__name__}")
-        if not delta:
-            return
-        run = self._run
-        if not run.order.open(self._what, self.id):
-            raise RunEndedError(f"{self._what} {self.id} is closed")
-        if run.append(b"%b%b}" % (self._head, encode(delta))):
-            await run.keep_pace()
-
-
-class ToolCallStream:
-    """A tool call whose arguments are being written. `id` is the call's id."""
-
-    __slots__ = ("_run", "id")
-
-    def __init__(self, run: Run, identity: str) -> None:
-        self._run = run
-        self.id = identity
-
-    async def args(self, delta: str) -> None:
-        """Append `delta` to the arguments' JSON text; an empty one is left out. Raises as `Run.emit` does."""
-        if delta:
-            await self._run.emit(ev.ToolCallArgs(self.id, delta))

@@ -10,7 +10,8 @@ from typing import Any, NoReturn, TypeVar
 from goldenpath.clock import Clock
 from goldenpath.runtime.context import UserExecutionContext
 from goldenpath.runtime.offload import call_in_thread
-from goldenpath.runtime.run import Run, TextStream, ToolCallStream
+from goldenpath.runtime.run import Run
+from goldenpath.runtime.streams import TextStream, ToolCallStream
 from goldenpath.wire import events as ev
 
 T = TypeVar("T")

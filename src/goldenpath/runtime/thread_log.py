@@ -193,14 +193,17 @@ class ThreadLog:
 
     def commit(self, head: int, segmented: int) -> None:
         """Events up to `head` are durable, and up to `segmented` in segments: show them, and wake who waits for it."""
-        self.visible = max(self.visible, head)
-        self.recorded = max(self.recorded, segmented)
+        if head > self.visible:  # max() would double the cost of showing an event # noqa: PLR1730
+            self.visible = head
+        if segmented > self.recorded:  # noqa: PLR1730
+            self.recorded = segmented
         self.appended_size -= self.taken_size
         self.taken_size = 0
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self.waiters:
+            waiters, self.waiters = self.waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def drop(self, keep: int) -> None:
         """Forget the oldest events in memory until at most `keep` bytes remain, where segments hold them durably.

@@ -438,6 +438,11 @@ def encode(value: Any) -> bytes:
     return data
 
 
+def encode_text(text: str) -> bytes:
+    """A string as `encode` writes it, faster where it is ASCII."""
+    return _encoder.encode(text) if text.isascii() else encode(text)
+
+
 def seal(event: Event) -> bytes:
     """`event` as the JSON that a log keeps: one line that reads back as this event.
 

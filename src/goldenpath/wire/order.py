@@ -12,6 +12,9 @@ from typing import Final
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError
 
+Place = tuple[str, str]
+"""Something open: what it is ("message", "tool call", "step", ...) and its id."""
+
 
 class OrderError(GoldenpathError, ValueError):
     """An event that has no place here; the message says why. Nothing changed."""
@@ -45,43 +48,40 @@ _RUN_EVENTS: Final = (ev.RunStarted, ev.RunFinished, ev.RunError)
 class RunOrder:
     """What is open in one run."""
 
-    __slots__ = ("_open",)
+    __slots__ = ("places",)
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], None] = {}
+        self.places: dict[Place, None] = {}
+        """What is open, in the order of opening. To read only."""
 
     def check(self, event: ev.Event) -> None:
         """Take the next event of the run. Raises `OrderError`, and changes nothing, where it has no place."""
         kind = type(event)
         if kind in _CONTINUES:
             what, field = _CONTINUES[kind]
-            if (what, getattr(event, field)) not in self._open:
+            if (what, getattr(event, field)) not in self.places:
                 raise OrderError(f"{_name(event)}: no {what} {getattr(event, field)!r} is open")
         elif kind in _OPENS:
             what, field = _OPENS[kind]
             key = (what, getattr(event, field))
-            if key in self._open:
+            if key in self.places:
                 raise OrderError(f"{_name(event)}: {what} {key[1]!r} is open already")
-            self._open[key] = None
+            self.places[key] = None
         elif kind in _CLOSES:
             what, field = _CLOSES[kind]
             key = (what, getattr(event, field))
-            if key not in self._open:
+            if key not in self.places:
                 raise OrderError(f"{_name(event)}: no {what} {key[1]!r} is open")
-            del self._open[key]
+            del self.places[key]
         elif isinstance(event, _RUN_EVENTS):
             raise OrderError(f"{_name(event)} is the server's to send")
-
-    def open(self, what: str, key: str) -> bool:
-        """Whether `what` ("message", "tool call", "step", ...) of this id is open."""
-        return (what, key) in self._open
 
     def closing(self) -> list[ev.Event]:
         """The events that close what is open, the last opened first. Nothing is open afterwards."""
         events: list[ev.Event] = []
-        for what, key in reversed(self._open):
+        for what, key in reversed(self.places):
             events.append(_closing_event(what, key))
-        self._open.clear()
+        self.places.clear()
         return events
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -86,14 +87,11 @@ class Subscriptions:
             self._transport.send(EVENT_FRAME % (event_frame_start(thread_id, None), seq, snapshot))
         subscription = Subscription(thread_id)
 
-        def notify() -> None:
-            self._due(subscription)
-
         def on_deleted() -> None:
             self._drop(subscription)
             self._deleted(subscription.thread_id)
 
-        subscription.follower = Follower(log, seq, notify, on_deleted)
+        subscription.follower = Follower(log, seq, partial(self._due, subscription), on_deleted)
         self._by_thread[thread_id] = subscription
         self._gateway.event_log.subscribe(subscription.follower)
         if subscription.follower.behind:
@@ -169,6 +167,9 @@ class Subscriptions:
                 size += len(event)
                 seq += 1
             follower.position = seq - 1
+            if not follower.behind:
+                turn.popleft()
+                subscription.queued = False
             if size >= MESSAGE_BYTES:
                 transport.send(b"\n".join(frames))
                 sent += size
