@@ -11,13 +11,11 @@ import functools
 import heapq
 import itertools
 import time
-from collections.abc import Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Protocol
 
 
 class Timer(Protocol):
@@ -39,7 +37,7 @@ class Clock(Protocol):
         """Seconds since the Unix epoch, UTC: for what is stored or shown."""
         ...
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait `seconds`; 0 or less yields once. Cancelling is safe."""
         ...
 
@@ -59,8 +57,8 @@ class SystemClock:
     def time(self) -> float:
         return time.time()
 
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(0, seconds))
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        return asyncio.sleep(max(0, seconds))  # not awaited here: each coroutine on the way costs at every wake-up
 
     def call_later(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         return asyncio.get_running_loop().call_later(max(0, seconds), callback, *arguments)
@@ -135,16 +133,30 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-@asynccontextmanager
-async def timeout(clock: Clock, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+class _Timeout:
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._limit = asyncio.timeout(None)
+        self._timer: Timer | None = None
+
+    async def __aenter__(self) -> asyncio.Timeout:
+        await self._limit.__aenter__()
+        self._timer = self._clock.call_later(self._seconds, self._limit.reschedule, 0)  # a moment long past: now
+        return self._limit
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
+        await self._limit.__aexit__(kind, error, trace)
+
+
+def timeout(clock: Clock, seconds: float) -> AbstractAsyncContextManager[asyncio.Timeout, None]:
     """`asyncio.timeout` on `clock`: what is in the block longer than `seconds` is cancelled, and the block raises
     TimeoutError."""
-    async with asyncio.timeout(None) as limit:
-        timer = clock.call_later(seconds, limit.reschedule, 0)  # a moment long past: now
-        try:
-            yield limit
-        finally:
-            timer.cancel()
+    return _Timeout(clock, seconds)
 
 
 def rfc3339(timestamp: float) -> str:
