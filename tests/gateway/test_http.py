@@ -323,6 +323,11 @@ async def test_a_wrong_method_is_405_and_says_which_is_right(user: User, method:
     assert answer.headers["allow"]
 
 
+async def test_a_wrong_method_is_told_all_that_are_right(user: User) -> None:
+    answer = await user.http.put("/v1/threads/t1")
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
+
+
 @pytest.mark.parametrize(
     "path",
     ["/v1", "/v1/", "/v1/threads/", "/v1/threads/t1/", "/v2/threads", "/nothing", "/assets/../goldenpath.db",

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 
+def _described(**schema: Any) -> msgspec.Meta:
+    """What the OpenAPI document says of a field. The call itself checks it, and knows which error a wrong one is."""
+    return msgspec.Meta(extra_json_schema=schema)
+
+
+_Email = Annotated[str, _described(format="email", maxLength=254)]
+_Printable = Annotated[str, _described(pattern="^[!-~]{1,128}$")]
+
+
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
-    email: str
-    password: str
+    """`password` has 8 to 1,024 bytes."""
+
+    email: _Email
+    password: Annotated[str, _described(minLength=2, maxLength=1024)]  # JSON Schema counts characters, not bytes
 
 
 class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -17,9 +28,9 @@ class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SimulateRequest(msgspec.Struct, forbid_unknown_fields=True):
-    email: str
-    permissions: list[str] | None = None
-    tier: str | None = None
+    email: _Email
+    permissions: list[_Printable] | None = None
+    tier: _Printable | None = None
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):

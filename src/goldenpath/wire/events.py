@@ -124,6 +124,10 @@ class ResumeEntry(_Shape):
     metadata: dict[str, Any] | None = None
 
 
+PROTOCOL_VERSION_PATTERN: Final = r"[01]\.[0-9]+([.+-].*)?"
+"""The versions of AG-UI that are spoken: 0.x and 1.x."""
+
+
 class RunAgentInput(_Shape):
     """What a client sends to start a run. Over WebSocket both ids may be absent: the server then makes them."""
 

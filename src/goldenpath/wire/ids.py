@@ -18,6 +18,8 @@ Epoch = NewType("Epoch", str)
 NAME_PATTERN = r"[A-Za-z0-9._:-]{1,128}"
 """What a client may choose as thread id or run id, and what an agent may be called."""
 EPOCH_PATTERN = r"[A-Za-z0-9_-]{1,64}"
+POSITION_PATTERN = rf"({EPOCH_PATTERN})\.([0-9]{{1,18}})"
+"""An event's id over SSE, EPOCH.SEQ."""
 
 # Seeded by the operating system. Asking it for each id would cost a system call for each message of each run.
 _random = random.Random()  # noqa: S311

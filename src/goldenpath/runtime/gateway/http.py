@@ -22,14 +22,14 @@ from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
 from goldenpath.wire import answers
 from goldenpath.wire.commands import Cursor, check_cursor
 from goldenpath.wire.errors import RequestError
-from goldenpath.wire.events import RunAgentInput
-from goldenpath.wire.ids import RequestId, is_name, new_id
+from goldenpath.wire.events import PROTOCOL_VERSION_PATTERN, RunAgentInput
+from goldenpath.wire.ids import POSITION_PATTERN, RequestId, is_name, new_id
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 200
 
-_PROTOCOL_VERSION: Final = re.compile(r"[01]\.\d+([.+-].*)?")
-_POSITION: Final = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,18})")
+_PROTOCOL_VERSION: Final = re.compile(PROTOCOL_VERSION_PATTERN)
+_POSITION: Final = re.compile(POSITION_PATTERN)
 
 
 class _Page(msgspec.Struct, array_like=True):
@@ -74,7 +74,8 @@ class HttpApi:
         key = request.header(b"x-simulation-key")
         accounts.check_simulation(key)  # whether one may simulate at all comes before what the body says
         given = await request.json(answers.SimulateRequest, self._limit)
-        return answer(await accounts.simulate(key, given.email, given.permissions or (), given.tier or "free"))
+        tier = "free" if given.tier is None else given.tier
+        return answer(await accounts.simulate(key, given.email, given.permissions or (), tier))
 
     async def logout(self, request: Request, principal: Principal) -> Answer:  # noqa: ARG002 - the calls' one form
         await self._gateway.accounts.logout(principal)

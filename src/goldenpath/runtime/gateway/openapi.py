@@ -10,11 +10,23 @@ import msgspec
 
 from goldenpath.runtime.gateway.routes import Route
 from goldenpath.wire.errors import ERRORS, Problem
-from goldenpath.wire.ids import NAME_PATTERN
+from goldenpath.wire.events import PROTOCOL_VERSION_PATTERN
+from goldenpath.wire.ids import NAME_PATTERN, POSITION_PATTERN
 
 _TEMPLATE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"{(\w+)(:path)?}")
 _NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
+_VERSION = {"type": "string", "pattern": f"^{PROTOCOL_VERSION_PATTERN}$"}
+_MESSAGE = {
+    "type": "object",
+    "description": "One message of the stream.",
+    "properties": {
+        "id": {"type": "string", "pattern": f"^{POSITION_PATTERN}$", "description": "EPOCH.SEQ of the event."},
+        "event": {"type": "string", "description": "`gap` before the snapshot of a gap."},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "An AG-UI event."},
+    },
+    "required": ["data"],
+}
 
 
 def openapi(routes: list[Route], version: str) -> dict[str, Any]:
@@ -62,7 +74,10 @@ def _operation(route: Route, by_type: dict[Any, dict[str, Any]]) -> dict[str, An
     if route.body is not None:
         schema: dict[str, Any] = by_type[route.body]
         if route.stream is not None:  # over HTTP the ids of a run are the client's to choose
-            named = {"properties": {"threadId": _NAME, "runId": _NAME}, "required": ["threadId", "runId"]}
+            named = {
+                "properties": {"threadId": _NAME, "runId": _NAME, "protocolVersion": _VERSION},
+                "required": ["threadId", "runId"],
+            }
             schema = {"allOf": [schema, named]}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if route.needs_token:
@@ -73,7 +88,7 @@ def _operation(route: Route, by_type: dict[Any, dict[str, Any]]) -> dict[str, An
 def _responses(route: Route, by_type: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": route.summary}
     if route.stream is not None:
-        good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        good["content"] = {"text/event-stream": {"schema": _MESSAGE}}
     elif route.answer is not None:
         good["content"] = {route.media_type: {"schema": by_type[route.answer]}}
     elif route.status == 200:

@@ -23,6 +23,8 @@ WRITE_TIMEOUT: Final = "goldenpath.write_timeout"
 _PROBLEM: Final = b"application/problem+json"
 _JSON: Final = b"application/json"
 _WITHOUT_BODY: Final = {204, 304}
+MAX_INTEGER: Final = 10**18 - 1
+"""The largest number that a query may hold."""
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _DISCARDED: Final = 8 << 20
 """How much of a body that is too big is read and thrown away. Where the server below would close while the client still

@@ -11,11 +11,11 @@ from starlette.types import Receive, Scope, Send
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.http import HttpApi
-from goldenpath.runtime.gateway.request import Answer, ClientGoneError, Request, problem
+from goldenpath.runtime.gateway.request import MAX_INTEGER, Answer, ClientGoneError, Request, problem
 from goldenpath.wire import answers
 from goldenpath.wire.errors import ErrorName
 from goldenpath.wire.events import RunAgentInput
-from goldenpath.wire.ids import EPOCH_PATTERN
+from goldenpath.wire.ids import EPOCH_PATTERN, POSITION_PATTERN
 
 OpenCall = Callable[[Request], Awaitable[Answer]]
 OwnCall = Callable[[Request, Principal], Awaitable[Answer]]
@@ -65,6 +65,13 @@ class Route(msgspec.Struct, frozen=True):
         with_body: tuple[ErrorName, ...] = ("bad_request", "payload_too_large", "timeout") if self.body else ()
         faults: tuple[ErrorName, ...] = ("overloaded", "internal")
         return tuple(dict.fromkeys((*with_token, *with_body, *self.errors, *faults)))
+
+
+_SEQ = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
+
+
+def _string(pattern: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{pattern}$"}
 
 
 def routes(api: HttpApi) -> list[Route]:
@@ -124,9 +131,9 @@ def routes(api: HttpApi) -> list[Route]:
             "GET", "/v1/threads/{thread_id}/events", "events", "The log after a cursor, then live, over SSE", 200,
             "threads", ("bad_request", "not_found", "rate_limited", "draining"), stream=api.events,
             parameters=(
-                Parameter("after", "query", {"type": "integer", "minimum": 0}, "The last seq that was seen."),
-                Parameter("epoch", "query", {"type": "string", "pattern": f"^{EPOCH_PATTERN}$"}, "Its epoch."),
-                Parameter("Last-Event-ID", "header", {"type": "string"}, "EPOCH.SEQ; wins over the query."),
+                Parameter("after", "query", _SEQ, "The last seq that was seen."),
+                Parameter("epoch", "query", _string(EPOCH_PATTERN), "Its epoch."),
+                Parameter("Last-Event-ID", "header", _string(POSITION_PATTERN), "EPOCH.SEQ; wins over the query."),
             ),
         ),
         Route(

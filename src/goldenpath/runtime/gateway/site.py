@@ -37,7 +37,10 @@ class Site:
         ]
         self.routes: list[BaseRoute] = [
             WebSocketRoute("/v1/ws", _Socket(gateway)),
-            *(StarletteRoute(route.path, Endpoint(api, route), methods=[route.method]) for route in self.table),
+            *(
+                StarletteRoute(path, _Methods(endpoints), methods=list(endpoints))
+                for path, endpoints in _by_path(api, self.table).items()
+            ),
         ]
         router: ASGIApp = Router(self.routes, default=_not_found, redirect_slashes=False)
         origins = gateway.settings.allowed_origins
@@ -66,6 +69,26 @@ class Site:
     @cached_property
     def _document(self) -> bytes:
         return msgspec.json.encode(openapi(self.table, self._version))
+
+
+def _by_path(api: HttpApi, table: list[Route]) -> dict[str, dict[str, Endpoint]]:
+    """The endpoints of each path by method. A path is one route of Starlette's, which says of a wrong method what the
+    right ones are."""
+    found: dict[str, dict[str, Endpoint]] = {}
+    for route in table:
+        found.setdefault(route.path, {})[route.method] = Endpoint(api, route)
+    return found
+
+
+class _Methods:
+    """The endpoints of one path as an ASGI app."""
+
+    def __init__(self, endpoints: dict[str, Endpoint]) -> None:
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self._endpoints[method](scope, receive, send)
 
 
 async def _socket(request: Request) -> Answer:  # noqa: ARG001 - the calls' one form
