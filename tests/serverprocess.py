@@ -123,7 +123,10 @@ class ServerProcess:
     def wait(self, seconds: float = 30) -> int:
         """Wait for the end; returns the exit code."""
         assert self._process is not None
-        return self._process.wait(seconds)
+        code = self._process.wait(seconds)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return code
 
     def _end(self, number: int) -> int:
         process, self._process = self._process, None

@@ -21,7 +21,7 @@ import uvicorn
 
 from goldenpath.cli.listener import check_tls, listen
 from goldenpath.runtime.app import App, Server
-from goldenpath.runtime.gateway.http_protocol import protocol_class
+from goldenpath.runtime.gateway.http_protocol import GatewayProtocol, protocol_class
 from goldenpath.runtime.interfaces import StoreError
 from goldenpath.wire.errors import GoldenpathError
 
@@ -36,6 +36,9 @@ NO_AGENTS = (
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """The collector runs this much more rarely than by default: it took a tenth of the CPU (docs/design/0003)."""
+
+GOOD_BYE = 1.0
+"""How long clients have after the drain to take what was sent to them, their close frame too, in seconds."""
 
 
 class TargetError(GoldenpathError):
@@ -180,6 +183,13 @@ class _Http(uvicorn.Server):
         server = self._server
         server.gateway.close_peers()
         await server.dispatcher.drain(server.settings.drain_timeout)
+        for _ in range(round(GOOD_BYE / 0.02)):
+            if not len(server.gateway.peers):
+                break
+            await asyncio.sleep(0.02)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, GatewayProtocol):
+                connection.cut_if_stuck()
         await super().shutdown(sockets=sockets)
 
 

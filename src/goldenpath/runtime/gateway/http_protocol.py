@@ -101,6 +101,11 @@ class GatewayProtocol(HttpToolsProtocol):
         super().pause_writing()
         self._watch_writing(self.transport.get_write_buffer_size())
 
+    def cut_if_stuck(self) -> None:
+        """Cut the connection where the client has not taken what was written: the server ends."""
+        if self.flow.write_paused:
+            self.transport.abort()
+
     def resume_writing(self) -> None:
         self._stop_write_timer()
         super().resume_writing()
