@@ -3,8 +3,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,34 +12,14 @@ from goldenpath.runtime import event_log as module
 from goldenpath.runtime.event_log import JOURNAL_ROWS, TRIM_ROWS
 from goldenpath.runtime.interfaces import LogStore, StoreError
 from goldenpath.runtime.recovery import RecoveryError, recover
-from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_log import MemoryLog
-from goldenpath.runtime.stores.sqlite_log import SCHEMA, SqliteLog
+from goldenpath.runtime.stores.sqlite_log import SqliteLog
 from goldenpath.runtime.thread_log import LogDeletedError
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import decode_event, decode_message, encode
 from goldenpath.wire.ids import RunId
 from tests.runtime.logs import Logs, key
-
-
-@asynccontextmanager
-async def opened(kind: str, directory: Path) -> AsyncIterator[LogStore]:
-    if kind == "memory":
-        yield MemoryLog()
-        return
-    database = Database(directory / "goldenpath.db", [SCHEMA])
-    await database.open()
-    try:
-        yield SqliteLog(database)
-    finally:
-        await database.close()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LogStore]:
-    async with opened(request.param, tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

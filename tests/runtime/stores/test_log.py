@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,34 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldenpath.runtime.interfaces import Commit, LogStore, RunStatus, StoreError, Unfinished
-from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_log import MemoryLog
-from goldenpath.runtime.stores.sqlite_log import SCHEMA, SqliteLog
 from goldenpath.wire.ids import Epoch, RunId, UserId
+from tests.runtime.stores.opened import opened_log
 from tests.runtime.stores.rows import commit, events, journal, key, messages, run, segment, thread
 
 E1, E2 = Epoch("e1"), Epoch("e2")
 ENDED: tuple[RunStatus, ...] = ("finished", "failed", "cancelled", "interrupted")
 ANN = UserId("ann")
-
-
-@asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[SqliteLog]:
-    database = Database(directory / "goldenpath.db", [SCHEMA])
-    await database.open()
-    try:
-        yield SqliteLog(database)
-    finally:
-        await database.close()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LogStore]:
-    if request.param == "memory":
-        yield MemoryLog()
-        return
-    async with opened(tmp_path) as log:
-        yield log
 
 
 async def left_by(store: LogStore) -> dict[Epoch, Unfinished]:
@@ -597,7 +576,7 @@ def test_memory_and_sqlite_answer_alike_whatever_is_committed(choices: list[int]
         history = History(lambda limit: next(numbers) % limit)
         memory = MemoryLog()
         seen: set[Epoch] = set()
-        async with opened(directory) as sqlite:
+        async with opened_log("sqlite", directory) as sqlite:
             both: tuple[LogStore, LogStore] = (memory, sqlite)
             while True:
                 try:
