@@ -1,0 +1,128 @@
+"""`goldenpath doctor` says whether this machine can serve: exit code 0, or 1 where something stops the server."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from goldenpath.cli.doctor import PINNED_PICOWS, Finding, doctor, examine
+from tests.certificate import make_certificate
+from tests.cli.command import Command
+from tests.serverprocess import ServerProcess
+
+CHECKS = ["Python", "settings", "SQLite", "data directory", "uvloop", "picows", "open files", "TLS", "address"]
+
+
+def rows(done: subprocess.CompletedProcess[str]) -> dict[str, list[str]]:
+    """What was looked at: verdict, finding, advice. The table has no broken lines at this width."""
+    assert done.stderr == ""
+    found = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
+    return {row[1]: [row[0], *row[2:]] for row in found}
+
+
+def test_a_machine_that_can_serve(goldenpath: Command) -> None:
+    done = goldenpath("doctor", GOLDENPATH_PORT="0")
+    found = rows(done)
+    assert list(found) == CHECKS
+    assert {verdict for verdict, *_ in found.values()} <= {"ok", "warning"}
+    assert done.returncode == 0
+    assert found["settings"] == ["ok", "environment testing", ""]
+    assert found["address"] == ["ok", "127.0.0.1:0", ""]
+    assert list(goldenpath.folder.iterdir()) == []  # it looks, and changes nothing
+
+
+def test_bad_settings_are_told_and_nothing_else_is_looked_at(goldenpath: Command) -> None:
+    done = goldenpath("doctor", GOLDENPATH_PROT="1")
+    assert rows(done) == {
+        "Python": rows(done)["Python"],
+        "settings": ["problem", "GOLDENPATH_PROT is not a setting of goldenpath", "correct or unset the variable"],
+    }
+    assert done.returncode == 1
+
+
+@pytest.fixture
+def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finding]:
+    """Examines this machine with these settings; the finding of one check, and the exit code that follows from it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENVIRONMENT", "testing")
+    monkeypatch.setenv("GOLDENPATH_PORT", "0")
+
+    def look(check: str, data_dir: str | None = None, **env: str) -> Finding:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        findings = {finding.what: finding for finding in examine(data_dir)}
+        others = [finding for finding in findings.values() if finding.what != check]
+        assert not [finding for finding in others if finding.verdict == "problem"]
+        assert doctor(data_dir=data_dir) == (1 if findings[check].verdict == "problem" else 0)
+        found = findings[check]
+        assert (found.verdict == "ok") == (not found.advice)
+        return found
+
+    return look
+
+
+Examined = Callable[..., Finding]
+
+
+def test_tls_files_that_cannot_be_used_are_a_problem(examined: Examined, tmp_path: Path) -> None:
+    good, other = make_certificate(tmp_path, "good"), make_certificate(tmp_path, "other")
+    assert examined("TLS", **good.env).verdict == "ok"
+    found = examined("TLS", **{**good.env, "GOLDENPATH_TLS_KEY": str(other.key)})
+    assert (found.verdict, found.found[-27:]) == ("problem", "they do not belong together")
+    found = examined("TLS", **{**good.env, "GOLDENPATH_TLS_CERT": str(tmp_path / "none")})
+    assert (found.verdict, found.found) == ("problem", f"cannot read {tmp_path / 'none'}: No such file or directory")
+
+
+def test_a_data_directory_that_cannot_be_made_is_a_problem(examined: Examined, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert examined("data directory", "new/data").verdict in {"ok", "warning"}
+    for path in ("file", "file/data"):
+        found = examined("data directory", path)
+        assert (found.verdict, found.advice) == ("problem", "file cannot be written")
+
+
+def test_a_host_that_is_not_this_machine_s_is_a_problem(examined: Examined) -> None:
+    found = examined("address", GOLDENPATH_HOST="203.0.113.9")
+    assert found.verdict == "problem"
+    assert found.found.startswith("cannot listen on 203.0.113.9:0: ")
+
+
+def test_a_port_in_use_is_a_warning_because_it_may_be_the_server_s(
+    examined: Examined, launch: Callable[..., ServerProcess]
+) -> None:
+    server = launch()
+    found = examined("address", GOLDENPATH_PORT=str(server.port))
+    assert (found.verdict, found.found) == (
+        "warning", f"cannot listen on 127.0.0.1:{server.port}: Address already in use",
+    )  # fmt: skip
+
+
+def test_production_without_tls_is_a_warning_where_everybody_can_come(examined: Examined) -> None:
+    production = {"ENVIRONMENT": "production", "GOLDENPATH_SECRET": "x" * 32, "GOLDENPATH_HOST": "0.0.0.0"}
+    assert examined("address", **production).verdict == "warning"
+    assert examined("address", GOLDENPATH_HOST="127.0.0.1").verdict == "ok"
+
+
+def test_few_open_files_are_a_warning(examined: Examined) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        found = examined("open files")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (found.verdict, found.found) == ("warning", "1024")
+
+
+def test_another_picows_is_a_problem(examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[doctor.__module__], "PINNED_PICOWS", "0.0")
+    assert examined("picows").verdict == "problem"
+
+
+def test_the_pin_is_the_one_of_the_package() -> None:
+    pyproject = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'"picows=={PINNED_PICOWS}"' in pyproject
