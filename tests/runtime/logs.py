@@ -137,8 +137,9 @@ class Logs:
 
     def kill(self) -> None:
         """What kill -9 leaves of this process: nothing but what the store has."""
-        for task in self.event_log._tasks:
-            task.cancel()
+        for task in asyncio.all_tasks():
+            if task.get_name() in ("goldenpath-commits", "goldenpath-retention"):
+                task.cancel()
 
     async def accept(self, run_id: str = "r1", thread: ThreadKey | None = None) -> LiveRun:
         """A run that has its place in the thread, and has not begun."""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from goldenpath.clock import ManualClock
-from goldenpath.runtime import event_log as module
-from goldenpath.runtime.event_log import JOURNAL_ROWS, TRIM_ROWS
+from goldenpath.runtime import group_commit, log_cache
+from goldenpath.runtime.group_commit import JOURNAL_ROWS, TRIM_ROWS
 from goldenpath.runtime.interfaces import LogStore, StoreError
 from goldenpath.runtime.recovery import RecoveryError, recover
 from goldenpath.runtime.stores.memory_log import MemoryLog
@@ -422,7 +422,7 @@ async def test_idle_logs_are_forgotten_oldest_first_and_come_back_from_the_store
 
 
 async def test_a_bounded_number_of_idle_logs_stays(memory_logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_LOGS", 3)
+    monkeypatch.setattr(log_cache, "IDLE_LOGS", 3)
     for number in range(10):
         await memory_logs.run("r1", key(f"t{number}"))
         await memory_logs.settle()
@@ -518,7 +518,7 @@ async def test_a_slow_run_does_not_keep_the_journal_of_all(memory_logs: Logs) ->
 
 async def test_a_flood_of_bytes_does_not_fill_the_journal(memory_logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = memory_logs
-    monkeypatch.setattr(module, "JOURNAL_BYTES", 20_000)
+    monkeypatch.setattr(group_commit, "JOURNAL_BYTES", 20_000)
     slow = await logs.accept("slow", key("slow"))
     slow.begin()
     for _ in range(TRIM_ROWS):

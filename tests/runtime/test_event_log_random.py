@@ -229,8 +229,7 @@ class Life:
         assert statistics.followers == 0
         assert statistics.logs == statistics.idle_logs
         assert statistics.bytes <= 500
-        idle = self.logs.event_log._idle.values()
-        assert self.logs.event_log._idle_bytes == sum(log.weight for log in idle) <= 500
+        assert statistics.idle_bytes <= 500
         await self.logs.meanwhile(self.logs.event_log.stop())
         self.logs, self.readers = self.process(), []
         await self.start()

@@ -7,21 +7,29 @@ the end of the run closed already is left alone.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Protocol, Self
 
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError
 from goldenpath.wire.events import encode, encode_text
-from goldenpath.wire.order import Place
-
-if TYPE_CHECKING:
-    from goldenpath.runtime.run import Run
-
-S = TypeVar("S", bound="Span")
+from goldenpath.wire.order import Place, RunOrder
 
 
 class RunEndedError(GoldenpathError):
     """The run, or this part of it, has its end already; its agent can say nothing more here."""
+
+
+class Emitter(Protocol):
+    """The run, as its parts need it."""
+
+    ended: bool
+    order: RunOrder
+
+    async def emit(self, event: ev.Event) -> None: ...
+
+    def append(self, data: bytes) -> bool: ...
+
+    async def keep_pace(self) -> None: ...
 
 
 class Span:
@@ -30,7 +38,7 @@ class Span:
     __slots__ = ("_ends", "_run", "_starts", "id")
 
     def __init__(
-        self, run: Run, identity: str, starts: tuple[ev.Event, ...], ends: tuple[tuple[Place, ev.Event], ...]
+        self, run: Emitter, identity: str, starts: tuple[ev.Event, ...], ends: tuple[tuple[Place, ev.Event], ...]
     ) -> None:
         self.id = identity
         self._run = run
@@ -59,7 +67,7 @@ class TextStream(Span):
 
     def __init__(
         self,
-        run: Run,
+        run: Emitter,
         identity: str,
         starts: tuple[ev.Event, ...],
         ends: tuple[tuple[Place, ev.Event], ...],
@@ -94,13 +102,13 @@ class ToolCallStream(Span):
             await self._run.emit(ev.ToolCallArgs(self.id, delta))
 
 
-def message(run: Run, identity: str, name: str | None) -> TextStream:
+def message(run: Emitter, identity: str, name: str | None) -> TextStream:
     start = ev.TextMessageStart(identity, role="assistant", name=name)
     end = ("message", identity), ev.TextMessageEnd(identity)
     return TextStream(run, identity, (start,), (end,), "TEXT_MESSAGE_CONTENT")
 
 
-def reasoning(run: Run, identity: str) -> TextStream:
+def reasoning(run: Emitter, identity: str) -> TextStream:
     starts = ev.ReasoningStart(identity), ev.ReasoningMessageStart(identity)
     ends = (
         (("reasoning message", identity), ev.ReasoningMessageEnd(identity)),
@@ -109,10 +117,10 @@ def reasoning(run: Run, identity: str) -> TextStream:
     return TextStream(run, identity, starts, ends, "REASONING_MESSAGE_CONTENT")
 
 
-def tool_call(run: Run, identity: str, name: str, parent_message_id: str | None) -> ToolCallStream:
+def tool_call(run: Emitter, identity: str, name: str, parent_message_id: str | None) -> ToolCallStream:
     start = ev.ToolCallStart(identity, name, parent_message_id=parent_message_id)
     return ToolCallStream(run, identity, (start,), ((("tool call", identity), ev.ToolCallEnd(identity)),))
 
 
-def step(run: Run, name: str) -> Span:
+def step(run: Emitter, name: str) -> Span:
     return Span(run, name, (ev.StepStarted(name),), ((("step", name), ev.StepFinished(name)),))

@@ -1,0 +1,285 @@
+"""The group commit: what all runs append meanwhile goes to disk together, and then becomes visible together.
+
+One commit is in the store's hands at a time; whatever is appended until it returns gathers and goes with the next. Then
+its events become visible, and every follower that is behind is told once. Commits start at most once in
+`commit_interval`, so a lone event leaves at once and a flood leaves in large groups; that is also what makes several
+events share one socket write.
+
+Events go to the journal first, a row a commit. When a run ends, or has said enough, they go to a segment of their log,
+and the journal need not hold them any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from goldenpath.clock import Clock
+from goldenpath.runtime.interfaces import Commit, LogStore, MessageRows, RunRow, StoreError
+from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.thread_log import ThreadLog
+from goldenpath.wire.ids import Epoch, RunId
+
+TRIM_ROWS: Final = 64
+"""Journal rows are removed in groups of this many."""
+JOURNAL_ROWS: Final = 4096
+"""A log that pins a journal row this old is moved to segments, so that one slow run cannot keep the journal of all."""
+JOURNAL_BYTES: Final = 64 << 20
+"""The same, by size."""
+
+_logger = structlog.get_logger("goldenpath.group_commit")
+
+
+class _Taken(NamedTuple):
+    """What goes with one commit."""
+
+    commit: Commit
+    heads: list[tuple[ThreadLog, int, int]]
+    """Logs with new events; the last event that the commit holds, and the last one that is in a segment then."""
+    saved: list[ThreadLog]
+    """The logs whose thread it makes durable."""
+    deleted: list[ThreadLog]
+    callbacks: list[Callable[[], None]]
+    """Called when it is durable."""
+
+
+class GroupCommit:
+    """The way of appended events to disk. `shown` is called with each log whose events became visible, `gone` with each
+    whose deletion is durable. Belongs to one event loop; nothing that waits here loses anything when it is cancelled.
+    """
+
+    def __init__(
+        self,
+        store: LogStore,
+        clock: Clock,
+        settings: Settings,
+        *,
+        shown: Callable[[ThreadLog], None],
+        gone: Callable[[ThreadLog], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._shown = shown
+        self._gone = gone
+        self.healthy = True
+        """Whether the last attempt to commit succeeded."""
+        self.commits = self.events = self.failures = 0
+        """Commits that became durable, events in them, and attempts that failed."""
+        self.last_duration = 0.0
+        """Seconds that the last commit took."""
+        self.keeps_journal = True
+        """Whether journal rows of an earlier process are needed still."""
+        self.grown: set[Epoch] = set()
+        """Logs that got segments since somebody emptied this."""
+        self._touched: list[ThreadLog] = []
+        self._pending = Commit(0, 0.0)
+        self._pending_threads: dict[Epoch, ThreadLog] = {}
+        self._pending_runs: dict[tuple[Epoch, RunId], RunRow] = {}
+        self._pending_deleted: list[ThreadLog] = []
+        self._pending_callbacks: list[Callable[[], None]] = []
+        self._number = 0
+        self._trimmed = 0
+        self._journaled: OrderedDict[ThreadLog, None] = OrderedDict()
+        self._journal_bytes = 0
+        self._work = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, number: int) -> None:
+        """Start committing; `number` is that of the last commit in the store."""
+        self._number = number
+        self._task = asyncio.create_task(self._commit_loop(), name="goldenpath-commits")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Without commits nothing can be shown any more: say so where an operator and a load balancer look.
+            self.healthy = False
+            _logger.critical("commits_ended", exc_info=error)
+
+    async def stop(self) -> None:
+        """Commit what is pending, then stop. Nothing may be appended afterwards."""
+        self._stopping = True
+        self._work.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # --- gathering ----------------------------------------------------------------------------------------------------
+
+    def touch(self, log: ThreadLog) -> None:
+        """Say that something was appended to `log`: it goes with the next commit. Cheap when repeated."""
+        if not log.touched:
+            log.touched = True
+            self._touched.append(log)
+            if not self._work.is_set():
+                self._work.set()
+
+    def save(self, log: ThreadLog, run: RunRow | None = None) -> None:
+        """Store the thread's row, and `run`'s, with the next commit."""
+        if log.deleted:
+            return
+        self._pending_threads[log.epoch] = log
+        if run is not None:
+            self._pending_runs[log.epoch, run.run_id] = run
+        self.touch(log)
+
+    def write_messages(self, rows: MessageRows) -> None:
+        """Replace the messages of a thread from a position on, with the next commit."""
+        self._pending.messages.append(rows)
+
+    def segment(self, log: ThreadLog) -> None:
+        """Move what the journal holds of `log` to a segment, with the next commit."""
+        segments = log.take_segments()
+        if segments:
+            self._pending.segments.extend(segments)
+            self.grown.add(log.epoch)
+        if log.journaled_from:
+            log.journaled_from = 0
+            self._journaled.pop(log, None)
+
+    async def committed(self) -> None:
+        """Wait until everything appended and saved so far is durable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.when_committed(lambda: None if future.done() else future.set_result(None))
+        await future
+
+    def when_committed(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, on the loop, once everything appended and saved so far is durable. It must not raise."""
+        self._pending_callbacks.append(callback)
+        self._work.set()
+
+    def delete(self, log: ThreadLog) -> None:
+        """Remove everything of `log` with the next commit, and let nothing of it be written any more."""
+        self._journaled.pop(log, None)
+        epoch = log.epoch
+        pending = self._pending
+        pending.segments = [segment for segment in pending.segments if segment.epoch != epoch]
+        pending.messages = [rows for rows in pending.messages if rows.epoch != epoch]
+        self._pending_threads.pop(epoch, None)
+        for key in [key for key in self._pending_runs if key[0] == epoch]:
+            del self._pending_runs[key]
+        self._pending_deleted.append(log)
+        self._work.set()
+
+    # --- committing ---------------------------------------------------------------------------------------------------
+
+    async def _commit_loop(self) -> None:
+        interval = self._settings.commit_interval
+        started = 0.0
+        while True:
+            if not self._work.is_set():
+                if self._stopping:
+                    return
+                await self._work.wait()
+            ahead = started + interval - self._clock.monotonic()
+            if ahead > 0 and not self._stopping:
+                await self._clock.sleep(ahead)
+            self._work.clear()
+            started = self._clock.monotonic()
+            taken = self._take()
+            await self._commit(taken.commit)
+            self.last_duration = self._clock.monotonic() - started
+            self.commits += 1
+            self._show(taken)
+
+    def _take(self) -> _Taken:
+        self._number += 1
+        self._relieve_journal()
+        touched, self._touched = self._touched, []
+        commit, self._pending = self._pending, Commit(0, 0.0)
+        commit.number = self._number
+        commit.now = self._clock.time()
+        heads = []
+        for log in touched:
+            log.touched = False
+            if log.deleted:
+                continue
+            if log.unsegmented_size > self._settings.segment_bytes:
+                self.segment(log)
+                commit.segments.extend(self._pending.segments)
+                self._pending.segments = []
+            entry = log.take_journal()
+            if entry is not None:
+                commit.journal.append(entry)
+                if not log.journaled_from:
+                    log.journaled_from = self._number
+                    self._journaled[log] = None
+                self._journal_bytes += log.appended_size
+            log.taken_size = log.appended_size
+            self.events += log.head - log.visible
+            heads.append((log, log.head, log.segmented))
+        commit.threads = [log.row() for log in self._pending_threads.values()]
+        saved = list(self._pending_threads.values())
+        commit.runs = [msgspec.structs.replace(run) for run in self._pending_runs.values()]
+        self._pending_threads = {}
+        self._pending_runs = {}
+        oldest = next(iter(self._journaled)).journaled_from if self._journaled else self._number
+        # What is to be recovered lies in journal rows that no log of this process pins.
+        if oldest - self._trimmed >= TRIM_ROWS and not self.keeps_journal:
+            commit.trim_journal = self._trimmed = oldest
+            if not self._journaled:
+                self._journal_bytes = 0
+        deleted, self._pending_deleted = self._pending_deleted, []
+        commit.deleted = [log.epoch for log in deleted]
+        callbacks, self._pending_callbacks = self._pending_callbacks, []
+        return _Taken(commit, heads, saved, deleted, callbacks)
+
+    def _relieve_journal(self) -> None:
+        """Move logs that pin old journal rows to segments."""
+        while self._journaled:
+            oldest = next(iter(self._journaled))
+            if self._number - oldest.journaled_from < JOURNAL_ROWS and self._journal_bytes < JOURNAL_BYTES:
+                break
+            self.segment(oldest)
+            self.touch(oldest)
+            if not self._journaled:
+                self._journal_bytes = 0
+
+    async def _commit(self, commit: Commit) -> None:
+        """Hand `commit` to the store, again and again until it is durable: order and completeness depend on it."""
+        pause = 0.05
+        while True:
+            try:
+                await self._store.commit(commit)
+            except StoreError as error:
+                self.failures += 1
+                if self.healthy:
+                    _logger.error("commit_failed", error=str(error), number=commit.number)  # noqa: TRY400
+                self.healthy = False
+                if self._stopping and pause > 1:
+                    raise
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, 2.0)
+            else:
+                if not self.healthy:
+                    _logger.info("commit_recovered", number=commit.number)
+                self.healthy = True
+                return
+
+    def _show(self, taken: _Taken) -> None:
+        for log in taken.saved:
+            log.durable = True
+        for log in taken.deleted:
+            self._gone(log)
+        for callback in taken.callbacks:
+            callback()
+        keep = self._settings.segment_bytes
+        for log, head, segmented in taken.heads:
+            if log.deleted:
+                continue
+            log.commit(head, segmented)
+            for follower in list(log.followers):
+                try:
+                    follower.notify()
+                except Exception:
+                    # One connection's fault must not keep what everybody else waits for.
+                    _logger.exception("notify_failed")
+            if log.size > keep:
+                log.drop(keep)
+            self._shown(log)
