@@ -16,7 +16,7 @@ import pytest
 
 from tests.certificate import make_certificate
 from tests.gateway.rawsocket import CLOSE, PING, PONG, TEXT, RawSocket, command, frame, raw, upgraded
-from tests.gateway.transports import faults
+from tests.gateway.transports import TRANSPORTS, Transport, faults, make_site
 from tests.gateway.users import User, program, run_input
 from tests.serverprocess import ServerProcess
 from tests.wsclient import Frame
@@ -157,21 +157,45 @@ async def test_a_reader_that_reads_slowly_is_kept(hasty: ServerProcess) -> None:
     await user.http.aclose()
 
 
-async def test_an_sse_reader_that_never_reads_is_dropped(hasty: ServerProcess) -> None:
-    user = User(hasty)
+def sse_run(user: User) -> bytes:
+    """The request for a flood over SSE."""
     body = json.dumps(run_input("t1", "r1", FLOOD)).encode()
     head = (
         f"POST /v1/agents/scripted/run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {user.token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
+    return head.encode() + body
+
+
+async def test_an_sse_reader_that_never_reads_is_dropped(hasty: ServerProcess) -> None:
+    user = User(hasty)
     async with raw(hasty, receive_buffer=SMALL) as socket:
         before = rss(hasty)
-        await socket.send(head.encode(), body)
+        await socket.send(sse_run(user))
         await until_connected(hasty, 1)
         await until_connected(hasty, 0, WRITE_TIMEOUT + 3 * TICK + 10)
         assert rss(hasty) - before < FLAT
     await is_over(user, "t1")
     await user.http.aclose()
+
+
+@pytest.mark.parametrize(
+    "other", [found for found in TRANSPORTS if found.name != "serve"], ids=lambda found: found.name
+)
+async def test_under_another_server_an_sse_reader_that_never_reads_is_given_up(
+    other: Transport, tmp_path: Path
+) -> None:
+    """Its socket is that server's to close."""
+    site = make_site(host, tmp_path / "data", GOLDENPATH_WRITE_TIMEOUT=str(WRITE_TIMEOUT)).start()
+    user = User(site)
+    async with raw(site, receive_buffer=SMALL) as socket:
+        await socket.send(sse_run(user))
+        await until_connected(site, 1)
+        await until_connected(site, 0, WRITE_TIMEOUT + 3 * TICK + 10)
+    await is_over(user, "t1")
+    await user.http.aclose()
+    site.stop()
+    assert not faults(site), site.log()
 
 
 async def test_pings_that_nobody_wants_the_pongs_of_cost_no_memory(hasty: ServerProcess) -> None:
