@@ -179,12 +179,8 @@ async def test_an_sse_reader_that_never_reads_is_dropped(hasty: ServerProcess) -
     await user.http.aclose()
 
 
-@pytest.mark.parametrize(
-    "other", [found for found in TRANSPORTS if found.name != "serve"], ids=lambda found: found.name
-)
-async def test_under_another_server_an_sse_reader_that_never_reads_is_given_up(
-    other: Transport, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("host", TRANSPORTS[1:], ids=lambda host: host.name)
+async def test_under_another_server_an_sse_reader_that_never_reads_is_given_up(host: Transport, tmp_path: Path) -> None:
     """Its socket is that server's to close."""
     site = make_site(host, tmp_path / "data", GOLDENPATH_WRITE_TIMEOUT=str(WRITE_TIMEOUT)).start()
     user = User(site)
