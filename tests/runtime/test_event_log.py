@@ -673,6 +673,18 @@ async def test_retention_is_enforced_again_and_again(memory_logs: Logs) -> None:
     assert log.floor == 6
 
 
+async def test_a_retention_during_a_commit_does_not_forget_what_it_makes_grow(store: LogStore) -> None:
+    async with Logs(store, retention_bytes=0).running() as logs:
+        logs.store.hold_commits()
+        run = await logs.run()
+        await asyncio.wait_for(logs.store.in_flight.wait(), 10)
+        await logs.event_log.retain()
+        logs.store.release_commits()
+        await logs.settle()
+        await logs.event_log.retain()
+        assert run.log.floor == 6
+
+
 async def test_a_retention_that_failed_does_not_forget_what_grew(store: LogStore) -> None:
     async with Logs(store, retention_bytes=0).running() as logs:
         run = await logs.run()

@@ -76,7 +76,7 @@ class GroupCommit:
         self.keeps_journal = True
         """Whether journal rows of an earlier process are needed still."""
         self.grown: set[Epoch] = set()
-        """Logs that got segments since somebody emptied this."""
+        """Logs that got segments, in the store already, since somebody emptied this."""
         self._touched: list[ThreadLog] = []
         self._pending = Commit(0, 0.0)
         self._pending_threads: dict[Epoch, ThreadLog] = {}
@@ -138,7 +138,6 @@ class GroupCommit:
         segments = log.take_segments()
         if segments:
             self._pending.segments.extend(segments)
-            self.grown.add(log.epoch)
         if log.journaled_from:
             log.journaled_from = 0
             self._journaled.pop(log, None)
@@ -265,6 +264,8 @@ class GroupCommit:
     def _show(self, taken: _Taken) -> None:
         for log in taken.saved:
             log.durable = True
+        # Not before the store has them: a retention that comes in between would find nothing, and forget them.
+        self.grown.update(segment.epoch for segment in taken.commit.segments)
         for log in taken.deleted:
             self._gone(log)
         for callback in taken.callbacks:
