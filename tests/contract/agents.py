@@ -10,6 +10,7 @@ import contextlib
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from goldenpath import App, Run
@@ -329,6 +330,14 @@ async def never_ends(run: Run) -> None:
     async with run.message() as message:
         await message.write("so far")
         await asyncio.sleep(3600)
+
+
+@app.agent("until-file")
+async def until_file(run: Run) -> None:
+    """Waits until there is a file of the name that the message says."""
+    await run.text("so far")
+    while not Path(run.user_text).exists():
+        await asyncio.sleep(0.01)
 
 
 @app.agent("short", timeout=0.3)

@@ -265,7 +265,10 @@ class Dispatcher:
         async with self.opened(principal, thread_id) as log:
             if run_id is not None:
                 await self._known(log, RunId(run_id))
-            return self._cancel(log, None if run_id is None else RunId(run_id))
+            cancelled = self._cancel(log, None if run_id is None else RunId(run_id))
+            if run_id is None:
+                await self._ends_durable(log)  # what is not among them is said to have ended
+            return cancelled
 
     def _cancel(self, log: ThreadLog, run_id: RunId | None) -> list[RunId]:
         cancelled = []
@@ -303,14 +306,18 @@ class Dispatcher:
 
     async def runs(self, log: ThreadLog) -> list[RunRow]:
         """The newest runs of a thread, oldest first."""
-        if any(row.last_seq > log.visible for row in log.recent_runs.values()):
-            await self.event_log.committed()  # nobody may be told of an end before it is durable
+        await self._ends_durable(log)
         rows = await self._store.runs(log.epoch, SHOWN_RUNS) if log.durable else []
         shown = {row.run_id: row for row in rows}
         for live in (*log.recent_runs.values(), *log.runs.values()):
             if live.run_id in shown or live.status not in ENDED:
                 shown[live.run_id] = live
         return list(shown.values())
+
+    async def _ends_durable(self, log: ThreadLog) -> None:
+        """Wait until every end of a run of `log` is durable: nobody may be told of one before."""
+        if any(row.last_seq > log.visible for row in log.recent_runs.values()):
+            await self.event_log.committed()
 
     async def run(self, principal: Principal, thread_id: str, run_id: str) -> RunRow:
         """One run. Raises `RequestError` (`not_found`)."""
