@@ -61,16 +61,88 @@ async def test_a_user_runs_two_and_lets_sixteen_wait(
     judge(history).require(ended_once=running + 17, status=running + 16)
 
 
-async def test_a_tier_may_have_more(site: ServerProcess, join: Join) -> None:
-    user = await join(site, "early-bird", tier="early")
+@pytest.mark.parametrize(
+    ("tier", "running", "queued"), [("early", 4, 16), ("mid", 8, 32), ("enterprise", 16, 64), ("unheard-of", 2, 16)]
+)
+async def test_a_tier_has_limits_of_its_own(
+    site: ServerProcess, join: Join, tier: str, running: int, queued: int
+) -> None:
+    user = await join(site, f"tier-{tier}", tier=tier)
+    threads = [f"t{number}" for number in range(running + queued)]
     async with user.link() as link:
-        assert (link.welcome or {})["limits"]["max_running"] == 4
-        statuses = [(await link.script(f"t{number}", "r", WAITS))["status"] for number in range(5)]
-        assert statuses == ["running"] * 4 + ["queued"]
-        for number in range(5):
-            await link.ok("cancel", thread_id=f"t{number}")
-        for number in range(5):
-            await link.ended(f"t{number}", "r")
+        limits = (link.welcome or {})["limits"]
+        assert (limits["max_running"], limits["max_queued"]) == (running, queued)
+        statuses = []
+        for thread_id in threads:
+            statuses.append((await link.script(thread_id, "r", WAITS))["status"])
+            await link.ok("detach", thread_id=thread_id)
+        assert statuses == ["running"] * running + ["queued"] * queued
+        assert (await link.refused("run", agent="echo", text="no", thread_id="t"))["code"] == "quota_exceeded"
+        for thread_id in reversed(threads):
+            await link.ok("cancel", thread_id=thread_id)
+        for thread_id in threads:
+            while await user.status(thread_id, "r") != "cancelled":
+                pass
+
+
+async def test_a_run_that_is_refused_interrupts_nothing(
+    launch: Callable[..., ServerProcess], join: Join, history: History
+) -> None:
+    server = launch(max_waiting="1", max_history_bytes="2000")
+    user, other = await join(server, "polite"), await join(server, "crowd")
+    async with user.link() as link, other.link() as second:
+        await link.script("t", "r0", WAITS)
+        await link.script("full", "r0", {"do": "deltas", "count": 100, "size": 40}, WAITS)
+        await link.saw("TEXT_MESSAGE_END", "full", "r0")
+        await link.script("full", "r1", WAITS)
+        await link.ok("cancel", thread_id="full", run_id="r0")
+        await link.saw("RUN_STARTED", "full", "r1")
+        await second.script("t", "r0", WAITS)
+        await second.script("t", "r1", WAITS)
+        for thread_id, agent, code in (
+            ("t", "echo", "queue_full"),
+            ("t", "nobody", "unknown_agent"),
+            ("t", "gate", "unknown_agent"),
+            ("full", "echo", "payload_too_large"),
+        ):
+            asked = {"agent": agent, "text": "first", "thread_id": thread_id, "run_id": "no", "on_busy": "interrupt"}
+            error = await link.refused("run", **asked)
+            assert (error["code"], error["definite"]) == (code, True)
+            assert (await user.get(f"/v1/threads/{thread_id}/runs/no")).status_code == 404
+        assert [await user.status("t", "r0"), await user.status("full", "r1")] == ["running"] * 2
+        # With room it does.
+        await second.ok("cancel", thread_id="t", run_id="r1")
+        await link.run("echo", "first", "t", "yes", on_busy="interrupt")
+        assert end_of(await link.ended("t", "r0")) == "cancelled"
+        assert end_of(await link.ended("t", "yes")) == "success"
+        await link.ok("cancel", thread_id="full")
+        await link.ended("full", "r1")
+        await second.ok("cancel", thread_id="t")
+        await second.ended("t", "r0")
+        await second.ended("t", "r1")
+    await user.audit(["t", "full"])
+    judge(history).require(ended_once=6, status=6)
+
+
+async def test_a_run_has_a_time_limit_from_its_beginning_on(
+    launch: Callable[..., ServerProcess], join: Join, history: History
+) -> None:
+    server = launch(run_timeout="0.4", cancel_grace="0.2")
+    user = await join(server, "endless")
+    async with user.link() as link:
+        agents = ["never-ends", "silent", "in-tool-call", "plain-works", "floods", "stubborn"]
+        for agent in agents:
+            # What waits behind it has a time of its own.
+            await link.run(agent, "1000000" if agent == "floods" else "0.8", agent, "r")
+            await link.run("never-ends", "go", agent, "behind")
+        for agent in agents:
+            for run_id in ("r", "behind"):
+                assert end_of(await link.ended(agent, run_id)) == "timeout"
+            assert "TEXT_MESSAGE_CONTENT" in {event["type"] for event in link.of_run(agent, "behind")}
+        await link.run("echo", "and now", "t", "r")
+        assert end_of(await link.ended("t", "r")) == "success"
+    await user.audit([*agents, "t"])
+    judge(history).require(ended_once=13, closed=13, messages=7, status=13)
 
 
 async def test_who_floods_delays_another_by_a_turn_at_most(
