@@ -306,10 +306,14 @@ async def test_another_version_of_the_protocol_is_426_and_told_the_right_one(
 
 
 @pytest.mark.parametrize("drop", ["connection", "upgrade"])
-async def test_without_its_headers_it_is_a_request_for_nothing(server: ServerProcess, token: str, drop: str) -> None:
+async def test_without_its_headers_it_is_told_to_ask_for_an_upgrade(
+    server: ServerProcess, token: str, drop: str
+) -> None:
     async with raw(server) as socket:
         await socket.send(upgrade(token, drop=drop))
-        assert (await socket.answer()).problem()["code"] == "not_found"
+        answer = await socket.answer()
+        assert answer.problem()["status"] == 426
+        assert answer.headers["upgrade"] == "websocket"
 
 
 async def test_an_offer_of_another_protocol_is_ignored(server: ServerProcess) -> None:
