@@ -17,6 +17,7 @@ class Stagehand:
     cancels it, `quick` says one word."""
 
     def __init__(self, runs: Runs) -> None:
+        self._runs = runs
         self.live: dict[str, Run] = {}
         """The runs whose agents are at work, by their ids."""
         self.cancels: dict[str, int] = {}
@@ -38,6 +39,17 @@ class Stagehand:
     def waiting(self) -> set[str]:
         """The runs whose agents wait to be told."""
         return {run_id for run_id, future in self._moves.items() if not future.done()}
+
+    async def die(self) -> None:
+        """Leave only what the store has, as kill -9 does. Agents that obey nobody end unheard."""
+        self._runs.kill()
+        for run_id in self.waiting:
+            self.tell(run_id)
+        async with asyncio.timeout(20):
+            while len(asyncio.all_tasks()) > 1:
+                for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                    task.cancel()
+                await asyncio.sleep(0)
 
     def _told(self, run: Run) -> asyncio.Future[Move]:
         future: asyncio.Future[Move] = asyncio.get_running_loop().create_future()

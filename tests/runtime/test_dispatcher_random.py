@@ -149,19 +149,6 @@ class Lives:
                 break
         await runs.settle()
 
-    async def die(self) -> None:
-        """Leave only what the store has. Agents that obey nobody end unheard."""
-        self.runs.kill()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-        for run_id in self.hand.waiting:
-            self.hand.tell(run_id)
-        async with asyncio.timeout(20):
-            while len(asyncio.all_tasks()) > 1:
-                for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                    task.cancel()
-                await asyncio.sleep(0)
-
     async def judge(self) -> None:
         runs = self.runs
         for failure in await asyncio.gather(*self.others, return_exceptions=True):
@@ -226,7 +213,7 @@ def test_what_was_accepted_when_the_process_died_ends_in_the_next_one(steps: lis
             for user, thread, run_id, task in first.starting
             if task.done() and task.exception() is None
         }
-        await first.die()
+        await first.hand.die()
         await asyncio.gather(*first.others, return_exceptions=True)
         second = Lives(store, clock, "later")
         unfinished = await second.runs.event_log.start()

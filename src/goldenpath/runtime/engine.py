@@ -22,7 +22,6 @@ from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run import Interrupted, Run
 from goldenpath.runtime.streams import RunEndedError
 from goldenpath.runtime.sync_run import SyncRun
-from goldenpath.runtime.thread_log import LogDeletedError
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import Interrupt
 
@@ -136,7 +135,7 @@ class Engine:
             return Outcome("interrupt", interrupts=error.interrupts)
         if timed_out and isinstance(error, TimeoutError | asyncio.CancelledError):
             return out_of_time(self.limit)
-        if isinstance(error, asyncio.CancelledError | RunEndedError | LogDeletedError):
+        if isinstance(error, asyncio.CancelledError | RunEndedError):
             return Outcome("cancelled")
         if isinstance(error, RequestError):
             return Outcome("failed", error=error)

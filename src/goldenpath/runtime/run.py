@@ -127,7 +127,7 @@ class Run:
         """
         if isinstance(event, _CHUNKS):
             raise TypeError("emit START, CONTENT and END instead of chunks: message(), tool_call(), reasoning()")
-        if self.ended:
+        if self.ended or self._log.deleted:
             raise RunEndedError(self.context.run_id)
         if isinstance(event, ev.StateDelta):
             check_patch(event.delta)
@@ -143,12 +143,12 @@ class Run:
         """Append an event whose place is known to be right; for `emit` and the streams. Returns whether the run is too
         far ahead of the disk: its agent must then `keep_pace`. Awaiting only then halves the cost of a delta. Raises as
         `emit` does."""
-        if self.ended:
+        log = self._log
+        if self.ended or log.deleted:
             raise RunEndedError(self.context.run_id)
         size = len(data)
         self._refuse_too_large(size)
         self._size += size
-        log = self._log
         log.append(data)
         if not log.touched:
             self._event_log.touch(log)

@@ -16,7 +16,7 @@ from goldenpath.wire.order import Place, RunOrder
 
 
 class RunEndedError(GoldenpathError):
-    """The run, or this part of it, has its end already; its agent can say nothing more here."""
+    """The run, or this part of it, has its end, or its thread was deleted; its agent can say nothing more here."""
 
 
 class Emitter(Protocol):
