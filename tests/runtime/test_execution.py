@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -23,8 +23,11 @@ async def runs() -> AsyncIterator[Runs]:
 
 
 @pytest.fixture
-def hand(runs: Runs) -> Stagehand:
-    return Stagehand(runs)
+def hand(runs: Runs) -> Iterator[Stagehand]:
+    hand = Stagehand(runs)
+    yield hand
+    for run_id in hand.waiting:  # a test that failed may have left agents that obey nobody
+        hand.tell(run_id)
 
 
 async def _result(_: Run) -> str:

@@ -127,7 +127,7 @@ class Run:
         """
         if isinstance(event, _CHUNKS):
             raise TypeError("emit START, CONTENT and END instead of chunks: message(), tool_call(), reasoning()")
-        if self.ended or self._log.deleted:
+        if self.ended:
             raise RunEndedError(self.context.run_id)
         if isinstance(event, ev.StateDelta):
             check_patch(event.delta)
