@@ -89,6 +89,7 @@ async def test_every_misbehaving_agent_is_tried(site: ServerProcess, join: Join)
     elsewhere = {
         "echo", "scripted", "floods", "never-ends", "stubborn", "plain-stubborn", "plain-works", "blocks", "swallows",
         "fails-when-cancelled", "cleanup-hangs", "silent", "in-tool-call", "in-reasoning", "in-step", "in-task", "gate",
+        "until-file",
     }  # fmt: skip
     assert names - set(ENDS) == elsewhere
 
