@@ -170,8 +170,12 @@ class Dispatcher:
         ticket = Ticket(
             principal.user_id, log.epoch, execution, max_running=limits.max_running, max_queued=limits.max_queued
         )
-        execution.ticket = ticket
         admitted = self._submit(ticket, log, interrupt=request.on_busy == "interrupt")
+        # Only now, and only until it is given back: what refers to itself waits for the garbage collector, and a user
+        # who floods the server would make everybody wait for that.
+        execution.ticket = ticket
+        if request.on_busy == "interrupt":
+            self._cancel(log, None)
         log.runs[run_id] = row
         self._executions[log.epoch, run_id] = execution
         self._idle.clear()
@@ -184,17 +188,14 @@ class Dispatcher:
         return execution
 
     def _submit(self, ticket: Ticket[Execution], log: ThreadLog, *, interrupt: bool) -> bool:
-        """Whether the run may start now. With `interrupt` the thread's other runs are cancelled, but only when the run
-        is accepted: a refusal has no effect."""
+        """Whether the run may start now. With `interrupt` the thread's other runs are going to be cancelled, but only
+        when the run is accepted: a refusal has no effect."""
         leaving = [each for each in self._executions_of(log) if not each.begun and each.stop_reason is None]
         try:
             # The places in the queue that the thread's own runs leave are this one's to take.
-            admitted = self.engines.admission.submit(ticket, leaving=len(leaving) if interrupt else 0)
+            return self.engines.admission.submit(ticket, leaving=len(leaving) if interrupt else 0)
         except RefusedError as refused:
             raise RequestError(refused.code, str(refused), retry_after=1.0) from None
-        if interrupt:
-            self._cancel(log, None)
-        return admitted
 
     def _executions_of(self, log: ThreadLog) -> list[Execution]:
         found = (self._executions.get((log.epoch, RunId(run_id))) for run_id in log.runs)
@@ -211,12 +212,11 @@ class Dispatcher:
         if execution.over:
             self._executions.pop((log.epoch, execution.run_id), None)
         self._settle(log)
-        ticket = execution.ticket
-        assert ticket is not None
-        if ticket.running:
+        ticket, execution.ticket = execution.ticket, None
+        if ticket is not None and ticket.running:
             # Not before its end is durable: a user whose runs end at once then takes a turn a commit, not the core.
             self.event_log.when_committed(lambda: self._release(ticket))
-        else:
+        elif ticket is not None:
             self._release(ticket)
         if not self._executions:
             self._idle.set()
