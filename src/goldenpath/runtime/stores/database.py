@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from goldenpath.runtime.interfaces import StoreError
+from goldenpath.runtime.stores.checkpoints import Checkpoints
 
 T = TypeVar("T")
 Durability = Literal["process", "power"]
@@ -54,6 +55,7 @@ class Database:
         self._synchronous = "FULL" if durability == "power" else "NORMAL"
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._checkpoints: Checkpoints | None = None
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="goldenpath-reader")
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
@@ -98,6 +100,7 @@ class Database:
             connection = self._connect()
             connection.execute("PRAGMA journal_mode = WAL")
             self._create(connection)
+            self._checkpoints = Checkpoints(self.path, self._connect)
         except (sqlite3.Error, OSError, StoreError) as error:
             if connection is not None:
                 connection.close()
@@ -123,8 +126,7 @@ class Database:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA busy_timeout = 5000")
-        # 16 MiB of WAL between checkpoints instead of 4: index pages that every commit changes are copied less often.
-        connection.execute("PRAGMA wal_autocheckpoint = 4096")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `Checkpoints`
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cache_size = -16384")
         return connection
@@ -160,6 +162,8 @@ class Database:
     def _write_loop(self, connection: sqlite3.Connection) -> None:
         loop = self._loop
         assert loop is not None
+        checkpoints = self._checkpoints
+        assert checkpoints is not None
         while (job := self._jobs.get()) is not None:
             result: object = None
             failure: BaseException | None = None
@@ -178,6 +182,8 @@ class Database:
                 loop.call_soon_threadsafe(_resolve, job.future, result, failure)
             except RuntimeError:  # the loop was closed under us: nobody waits any more
                 break
+            checkpoints.after_commit(connection)
+        checkpoints.close()
         connection.close()
 
     @staticmethod

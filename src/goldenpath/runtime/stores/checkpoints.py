@@ -1,0 +1,82 @@
+"""Moving what is in SQLite's write-ahead log (WAL) to the database file, beside the commits instead of inside one.
+
+SQLite does this in whatever commit fills the log, and that commit, with all that wait for it, then takes 25 ms instead
+of 0.2. Here a thread of its own does it while commits go on. What they add meanwhile keeps SQLite from starting its log
+anew, as it does once nothing is left to move; where commits never pause, the log is therefore cut in a commit after
+all, but four times as rarely and with little left to do: 10 ms.
+
+The number of frames in the log is read where every SQLite process has it, in the header of the WAL index
+(https://sqlite.org/walformat.html, "WAL-Index Header": mxFrame, four bytes at 16 in native byte order).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+SWEEP_FRAMES: Final = 4096
+"""After this many pages, of 4 KiB each, the thread moves what there is."""
+CUT_FRAMES: Final = 4 * SWEEP_FRAMES
+"""With this many, a commit cuts the log."""
+
+_PASSIVE: Final = "PRAGMA wal_checkpoint(PASSIVE)"
+_logger = structlog.get_logger("goldenpath.database")
+
+
+class Checkpoints:
+    """The checkpoints of one database. `connect` opens a connection to it. All methods are called by the writer's
+    thread; `close` when nothing is written any more."""
+
+    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection]) -> None:
+        self.sweeps = self.cuts = 0
+        """How often the thread, and a commit, have moved what there was."""
+        self._connection = connect()
+        self._index = os.open(path.with_name(path.name + "-shm"), os.O_RDONLY | os.O_CLOEXEC)
+        self._moved = 0
+        self._sweeping: threading.Thread | None = None
+
+    @property
+    def frames(self) -> int:
+        """How many pages are in the log."""
+        (count,) = struct.unpack("=I", os.pread(self._index, 4, 16))
+        return int(count)
+
+    def after_commit(self, writer: sqlite3.Connection) -> None:
+        """Do what is due. Raises nothing."""
+        if self._sweeping is not None and self._sweeping.is_alive():
+            return
+        frames = self.frames
+        if frames < self._moved:  # SQLite has started the log anew
+            self._moved = 0
+        if frames >= CUT_FRAMES:
+            self.cuts += 1
+            self._moved = self._run(writer)
+        elif frames - self._moved >= SWEEP_FRAMES:
+            self.sweeps += 1
+            self._sweeping = threading.Thread(target=self._sweep, name="goldenpath-checkpoint", daemon=True)
+            self._sweeping.start()
+
+    def _sweep(self) -> None:
+        self._moved = self._run(self._connection)
+
+    def _run(self, connection: sqlite3.Connection) -> int:
+        """How many frames have been moved in all."""
+        try:
+            _, _, moved = connection.execute(_PASSIVE).fetchone()
+        except sqlite3.Error as error:  # the disk is full, say: the next commit fails too, and tells
+            _logger.error("checkpoint_failed", error=str(error))  # noqa: TRY400
+            return self.frames
+        return int(moved)
+
+    def close(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.join()
+        self._connection.close()
+        os.close(self._index)
