@@ -37,7 +37,8 @@ class _Socket(WSListener):
         self._sent += 1
         thread = f"flood-{self._number}-{self._sent % OUTSTANDING}"
         mark = workload.marker(self._flood.user, 0)
-        command = self._flood.target.run_command(self._sent, thread, f"r{self._sent}", mark, 0)
+        # A run id that was used before would ask for its replay instead of a run.
+        command = self._flood.target.run_command(self._sent, thread, f"r{self._flood.floods}-{self._sent}", mark, 0)
         self._transport.send(WSMsgType.TEXT, command)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002
@@ -66,11 +67,14 @@ class Flood:
         self.user = user
         self.active = False
         self.finished = self.refused = self.disconnected = 0
+        self.floods = 0
+        """How often it was started."""
         self._sockets: list[_Socket] = []
 
     async def start(self) -> None:
         await self.target.login(range(self.user, self.user + 1))
         self.active = True
+        self.floods += 1
         for number in range(SOCKETS):
             socket = _Socket(self, number)
             await ws_connect(

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from goldenpath.runtime.interfaces import JournalEntry, RunRow, Segment, ThreadKey, ThreadRow
-from goldenpath.runtime.thread_log import READ_EVENTS, RECENT_RUNS, Batch, Follower, LogDeletedError, ThreadLog, clip
+from goldenpath.runtime.thread_log import (
+    KNOWN_RUNS,
+    READ_EVENTS,
+    RECENT_RUNS,
+    Batch,
+    Follower,
+    LogDeletedError,
+    ThreadLog,
+    clip,
+)
 from goldenpath.wire import events as ev
 from goldenpath.wire.events import decode_event, encode
 from goldenpath.wire.ids import Epoch, RunId, ThreadId, UserId
@@ -495,16 +504,27 @@ def test_a_run_is_known_while_it_is_active_and_for_a_while_afterwards() -> None:
     for row in rows:
         log.runs[row.run_id] = row
         assert log.run(row.run_id) is row
-        assert log.knows_all_runs
         log.end_run(row)
-    assert not log.knows_all_runs
     assert log.run(rows[0].run_id) is None
+    assert log.may_have_had(RunId(rows[0].run_id))
+    assert not log.may_have_had(RunId("another"))
     assert [log.run(row.run_id) for row in rows[1:]] == rows[1:]
     assert log.runs == {}
 
 
-def test_a_log_of_an_earlier_process_does_not_know_all_runs() -> None:
-    assert not ThreadLog(ThreadRow(KEY, EPOCH, 1.0, 1.0), durable=True).knows_all_runs
+def test_a_log_that_had_too_many_runs_remembers_no_ids() -> None:
+    log = empty_log()
+    for number in range(KNOWN_RUNS + 1):
+        assert not log.may_have_had(RunId("another"))
+        row = run_row(f"r{number}")
+        log.runs[row.run_id] = row
+        log.end_run(row)
+    assert log.may_have_had(RunId("another"))
+    assert log.weight == log.size + log.history_bytes
+
+
+def test_a_log_of_an_earlier_process_may_have_had_any_run() -> None:
+    assert ThreadLog(ThreadRow(KEY, EPOCH, 1.0, 1.0), durable=True).may_have_had(RunId("r1"))
 
 
 def test_a_run_that_has_not_ended_cannot_be_put_away() -> None:

@@ -50,7 +50,7 @@ def _refuse_placeholder(field: str, value: object) -> None:
         raise InvalidContext(field, "must be up to 256 printable characters")
 
 
-class Principal(msgspec.Struct, frozen=True):
+class Principal(msgspec.Struct, frozen=True, gc=False):
     """An authenticated user, as one access token describes them.
 
     `expires_at` is in Unix seconds. `token_id` names the token itself. Frozen, so it may be shared by everything that
@@ -73,7 +73,7 @@ class Principal(msgspec.Struct, frozen=True):
         return permission in self.permissions
 
 
-class UserExecutionContext(msgspec.Struct, frozen=True):
+class UserExecutionContext(msgspec.Struct, frozen=True, gc=False):
     """Everything one run may know about whom it works for.
 
     `deadline` is on the clock's monotonic time line in seconds: nothing the run starts may outlive it. `created_at` is

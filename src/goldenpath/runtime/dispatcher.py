@@ -117,7 +117,7 @@ class Dispatcher:
         run_id = RunId(request.run_id or (given and given.run_id) or new_id("run"))
         async with self.event_log.create(ThreadKey(principal.user_id, thread_id)) as log:
             known = log.run(run_id)
-            if known is None and not log.knows_all_runs:
+            if known is None and log.may_have_had(run_id):
                 known = await self._store.run(log.epoch, run_id) or log.run(run_id)
             if known is not None:
                 await self.event_log.committed()
@@ -326,7 +326,7 @@ class Dispatcher:
 
     async def _known(self, log: ThreadLog, run_id: RunId) -> RunRow:
         row = log.run(run_id)
-        if row is None and not log.knows_all_runs:
+        if row is None and log.may_have_had(run_id):
             row = await self._store.run(log.epoch, run_id) or log.run(run_id)
         if row is not None and row.last_seq > log.visible:
             await self.event_log.committed()  # it has ended, but nobody may be told before that is durable

@@ -28,7 +28,7 @@ class ThreadKey(NamedTuple):
     thread_id: ThreadId
 
 
-class ThreadRow(msgspec.Struct):
+class ThreadRow(msgspec.Struct, gc=False):
     """A thread as the store keeps it. Times are Unix seconds."""
 
     key: ThreadKey
@@ -44,7 +44,7 @@ class ThreadRow(msgspec.Struct):
     history_bytes: int = 0
 
 
-class RunRow(msgspec.Struct):
+class RunRow(msgspec.Struct, gc=False):
     """A run as the store keeps it. `first_seq` and `last_seq` are 0 until it started or ended."""
 
     epoch: Epoch
@@ -61,7 +61,7 @@ class RunRow(msgspec.Struct):
     """The run's input while it has not ended, so that recovery can show the messages of a run that was queued."""
 
 
-class JournalEntry(msgspec.Struct, array_like=True):
+class JournalEntry(msgspec.Struct, array_like=True, gc=False):
     """Consecutive events of one run that became durable together."""
 
     epoch: Epoch
@@ -70,7 +70,7 @@ class JournalEntry(msgspec.Struct, array_like=True):
     events: list[bytes]
 
 
-class Segment(msgspec.Struct):
+class Segment(msgspec.Struct, gc=False):
     """Consecutive events of one run in their final place."""
 
     epoch: Epoch
@@ -83,7 +83,7 @@ class Segment(msgspec.Struct):
         return self.first_seq + len(self.events) - 1
 
 
-class MessageRows(msgspec.Struct):
+class MessageRows(msgspec.Struct, gc=False):
     """The tail of a thread's history: replaces every message from `position` (0-based) on."""
 
     epoch: Epoch

@@ -31,6 +31,10 @@ from goldenpath.wire.transcript import Transcript
 
 RECENT_RUNS: Final = 64
 """How many ended runs a log remembers, so that a repeated run id is usually known without a look-up."""
+KNOWN_RUNS: Final = 2048
+"""Of how many runs it remembers the ids, so that a new run id is known to be new without one."""
+RUN_ID_BYTES: Final = 100
+"""About what remembering one id takes."""
 READ_EVENTS: Final = 512
 """How many events one read returns at most."""
 
@@ -94,9 +98,33 @@ class ThreadLog:
     """One thread's log in memory. All methods are synchronous and belong to the event loop's thread."""
 
     __slots__ = (
-        "appended_size", "created_at", "deleted", "durable", "epoch", "floor", "folded", "followers", "head",
-        "history_bytes", "journaled_from", "key", "knows_all_runs", "message_count", "pins", "recent_runs", "recorded",
-        "runs", "segmented", "size", "slices", "taken", "taken_size", "touched", "transcript", "updated_at", "visible",
+        "all_run_ids",
+        "appended_size",
+        "created_at",
+        "deleted",
+        "durable",
+        "epoch",
+        "floor",
+        "folded",
+        "followers",
+        "head",
+        "history_bytes",
+        "journaled_from",
+        "key",
+        "message_count",
+        "pins",
+        "recent_runs",
+        "recorded",
+        "runs",
+        "segmented",
+        "size",
+        "slices",
+        "taken",
+        "taken_size",
+        "touched",
+        "transcript",
+        "updated_at",
+        "visible",
         "waiters",
     )  # fmt: skip
 
@@ -126,8 +154,8 @@ class ThreadLog:
         self.runs: dict[RunId, RunRow] = {}
         """The runs that have not ended, in the order in which they were accepted."""
         self.recent_runs: OrderedDict[RunId, RunRow] = OrderedDict()
-        self.knows_all_runs = not durable
-        """Whether a run id that `run` does not know was never used: no look-up is needed then."""
+        self.all_run_ids: set[RunId] | None = None if durable else set()
+        """The ids of all runs that ended; None: not known, because the log was read from the store or had too many."""
         self.journaled_from = 0
         """The first commit whose journal row holds events of this log that are in no segment; 0: there is none."""
         self.transcript: Transcript | None = None
@@ -321,6 +349,10 @@ class ThreadLog:
         """A run that is active or was recently; None says nothing about older ones."""
         return self.runs.get(run_id) or self.recent_runs.get(run_id)
 
+    def may_have_had(self, run_id: RunId) -> bool:
+        """Whether the store may have a run of this id that `run` does not know: a look-up is needed to tell."""
+        return self.all_run_ids is None or run_id in self.all_run_ids
+
     def end_run(self, run: RunRow) -> None:
         """Move a run that has ended from the active to the recent ones."""
         if run.status not in ENDED:
@@ -329,12 +361,15 @@ class ThreadLog:
         self.recent_runs[run.run_id] = run
         while len(self.recent_runs) > RECENT_RUNS:
             self.recent_runs.popitem(last=False)
-            self.knows_all_runs = False
+        if self.all_run_ids is not None:
+            self.all_run_ids.add(RunId(run.run_id))
+            if len(self.all_run_ids) > KNOWN_RUNS:
+                self.all_run_ids = None
 
     @property
     def weight(self) -> int:
         """About how many bytes it takes in memory, its messages included. Does not change while it is idle."""
-        return self.size + self.history_bytes
+        return self.size + self.history_bytes + RUN_ID_BYTES * len(self.all_run_ids or ())
 
     @property
     def idle(self) -> bool:

@@ -34,7 +34,7 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: str | None = None
 
 
-class _Command(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True):
+class _Command(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True, gc=False):
     id: CommandId
 
 

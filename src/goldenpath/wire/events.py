@@ -16,7 +16,7 @@ from goldenpath.wire.depth import MAX_DEPTH, is_too_deep
 PROTOCOL_VERSION: Final = "1.0"
 
 
-class _Shape(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+class _Shape(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
     """The base of everything AG-UI: camelCase on the wire, defaults left out."""
 
 

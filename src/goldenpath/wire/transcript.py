@@ -37,7 +37,8 @@ class Transcript:
 
     def tail(self, start: int) -> list[ev.Message]:
         """The messages from index `start` on, as `messages` gives them: `tail(dirty_from)` is what to write."""
-        return [slot.settled() for slot in self._list.slots[start:]]
+        # A call for each would be most of what the start of a run costs in a long conversation.
+        return [slot.settled() if slot.stale else slot.message for slot in self._list.slots[start:]]
 
     @property
     def ids(self) -> KeysView[str]:

@@ -21,9 +21,10 @@ from typing import Final
 
 import structlog
 
-SWEEP_FRAMES: Final = 4096
-"""After this many pages, of 4 KiB each, the thread moves what there is."""
-CUT_FRAMES: Final = 4 * SWEEP_FRAMES
+SWEEP_FRAMES: Final = 1024
+"""After this many pages, of 4 KiB each, the thread moves what there is: more at once would take the core from the event
+loop for long."""
+CUT_FRAMES: Final = 16 * SWEEP_FRAMES
 """With this many, a commit cuts the log."""
 
 _PASSIVE: Final = "PRAGMA wal_checkpoint(PASSIVE)"
