@@ -250,7 +250,7 @@ class EventLog:
         batch = log.read(after, max_bytes)
         if batch is not None:
             return batch
-        for segment in await self._store.segments(log.epoch, after, max_bytes):
+        for segment in await self._store.segments(log.epoch, after, 1):  # one: a batch is of one run
             start = after + 1 - segment.first_seq
             if start < 0:  # what lay between was removed
                 log.floor = max(log.floor, segment.first_seq)

@@ -11,8 +11,8 @@ from prometheus_client.registry import Collector
 
 GAUGES = frozenset(
     {
-        "connected", "users", "peak", "active", "waiting", "running", "waiting_users", "logs", "idle_logs", "idle_bytes", "bytes",
-        "followers", "last_commit_duration", "healthy", "create_seconds_max",
+        "connected", "users", "peak", "active", "waiting", "running", "waiting_users", "logs", "idle_logs",
+        "idle_bytes", "bytes", "followers", "last_commit_duration", "healthy", "create_seconds_max",
         "passwords_pending", "password_seconds", "failing_emails", "verified_tokens", "revoked_sessions",
     }
 )  # fmt: skip

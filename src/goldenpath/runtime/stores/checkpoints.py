@@ -11,7 +11,7 @@ The number of frames in the log is read where every SQLite process has it, in th
 
 from __future__ import annotations
 
-import os
+import mmap
 import sqlite3
 import struct
 import threading
@@ -27,6 +27,8 @@ loop for long."""
 CUT_FRAMES: Final = 16 * SWEEP_FRAMES
 """With this many, a commit cuts the log."""
 
+_FRAMES: Final = struct.Struct("=I")
+_FRAMES_AT: Final = 16
 _PASSIVE: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 _logger = structlog.get_logger("goldenpath.database")
 
@@ -39,14 +41,15 @@ class Checkpoints:
         self.sweeps = self.cuts = 0
         """How often the thread, and a commit, have moved what there was."""
         self._connection = connect()
-        self._index = os.open(path.with_name(path.name + "-shm"), os.O_RDONLY | os.O_CLOEXEC)
+        with path.with_name(path.name + "-shm").open("rb") as index:
+            self._index = mmap.mmap(index.fileno(), _FRAMES.size + _FRAMES_AT, prot=mmap.PROT_READ)
         self._moved = 0
         self._sweeping: threading.Thread | None = None
 
     @property
     def frames(self) -> int:
         """How many pages are in the log."""
-        (count,) = struct.unpack("=I", os.pread(self._index, 4, 16))
+        (count,) = _FRAMES.unpack_from(self._index, _FRAMES_AT)  # mapped: a read would give the interpreter away
         return int(count)
 
     def after_commit(self, writer: sqlite3.Connection) -> None:
@@ -80,4 +83,4 @@ class Checkpoints:
         if self._sweeping is not None:
             self._sweeping.join()
         self._connection.close()
-        os.close(self._index)
+        self._index.close()

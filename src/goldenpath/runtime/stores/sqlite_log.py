@@ -149,10 +149,13 @@ class SqliteLog:
 
     async def segments(self, epoch: Epoch, after: int, max_bytes: int) -> list[Segment]:
         def call(connection: sqlite3.Connection) -> list[Segment]:
-            # The first is the one that holds after + 1, which may begin before it.
+            # The first is the one that holds after + 1, which may begin before it; found by the index, however many
+            # there are before it.
             rows = connection.execute(
-                "SELECT epoch, run_id, first_seq, events FROM segments "
-                "WHERE epoch = ? AND last_seq > ? ORDER BY first_seq",
+                "SELECT epoch, run_id, first_seq, events FROM segments WHERE epoch = ?1 AND last_seq > ?2 "
+                "AND first_seq >= coalesce("
+                "(SELECT max(first_seq) FROM segments WHERE epoch = ?1 AND first_seq <= ?2 + 1), 0) "
+                "ORDER BY first_seq",
                 (epoch, after),
             )
             found, size = [], 0
