@@ -62,10 +62,6 @@ class Target:
     def headers(self, user: int) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._tokens[user]}"}
 
-    async def check_token(self, http: Http, user: int) -> None:
-        """One request that does nothing but check the user's token."""
-        await http.request("GET", "/v1/auth/me" if self.is_goldenpath else "/me", **self.headers(user))
-
     def run_command(self, number: int, thread_id: str, run_id: str, mark: str, delay_ms: int) -> bytes:
         command: dict[str, Any] = {"id": number, "thread_id": thread_id, "run_id": run_id}
         text = workload.prompt(mark)
