@@ -15,6 +15,7 @@ from websockets.asyncio.client import unix_connect
 from websockets.exceptions import InvalidStatus
 
 from goldenpath import App
+from goldenpath.cli.serve import GC_THRESHOLDS
 from goldenpath.runtime.settings import Settings, SettingsError
 from tests.certificate import make_certificate
 from tests.gateway.users import User, run_input
@@ -209,7 +210,7 @@ async def test_serve_tunes_the_collector_of_its_own_process(launch: Launch, tmp_
     user = User(launch(target="app:app"))
     async with user.connect() as socket:
         found: Any = json.loads(text_of(await socket.run("now", agent="collector")))
-    assert found == [[50_000, 20, 50], True]
+    assert found == [list(GC_THRESHOLDS), True]
     await user.http.aclose()
 
 
