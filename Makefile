@@ -55,6 +55,7 @@ tests/agui/node_modules/.installed: tests/agui/package-lock.json
 
 chromium:
 	@sh scripts/need.sh chromium chromium
+	@case $$(uname -s) in Linux) sh scripts/need.sh libatomic.so.1 libatomic1 ;; esac # for playwright's own Node.js
 
 clean:
 	rm -rf $(VENV) tests/agui/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -103,7 +103,9 @@ class Engine:
                 run.group = group
                 return Outcome("finished", result=await self._call())
         except BaseException as error:  # noqa: BLE001 - whatever an agent raises ends here
-            return self._judge(error, timed_out=limit is not None and limit.expired())
+            outcome = self._judge(error, timed_out=limit is not None and limit.expired())
+            _forget_frames(error)
+            return outcome
         finally:
             run.group = None
 
@@ -161,6 +163,22 @@ class Engine:
                         await result
             except BaseException as error:
                 _logger.error("cleanup_failed", agent=self.agent.name, exc_info=error)  # noqa: TRY400 - BaseException too
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of the frames that an error went through: they hold the run, which holds them, and only the garbage
+    collector, for which everybody waits, would find that."""
+    errors: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while errors:
+        each = errors.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = None
+        errors += (each.__cause__, each.__context__)
+        if isinstance(each, BaseExceptionGroup):
+            errors += each.exceptions
 
 
 class EngineFactory(Generic[R]):

@@ -41,8 +41,9 @@ class Writer:
         self.checkpoints._sweeping.join()
 
     def close(self) -> None:
-        self.checkpoints.close()
+        self.checkpoints.stop()
         self.connection.close()
+        self.checkpoints.release()
 
 
 @pytest.fixture

@@ -50,6 +50,43 @@ async def words(database: Database) -> list[str]:
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
+LOCKED = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as index:
+    try:
+        fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
+    except OSError:
+        print("locked")
+"""
+"""Whether the lock that every process holds on the WAL index, while it has the database open, is held."""
+
+
+async def test_other_processes_see_that_this_one_has_the_file_open(path: Path) -> None:
+    """Or they take it for dead, and cut off the WAL index under it: a backup would kill the server."""
+    async with opened(path) as database:
+        await add(database, "one")
+        assert await words(database) == ["one"]
+        command = [sys.executable, "-c", LOCKED, str(path) + "-shm"]
+        assert (await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)).stdout == b"locked\n"
+
+
+async def test_a_database_that_is_written_can_be_backed_up(path: Path, tmp_path: Path) -> None:
+    backup = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))"
+    async with opened(path) as database:
+        for number in range(10):
+            copy = tmp_path / f"copy{number}.db"
+            done = asyncio.create_task(
+                asyncio.to_thread(subprocess.run, [sys.executable, "-c", backup, str(path), str(copy)], check=True)
+            )
+            while not done.done():
+                await add(database, f"{number}-{len(await words(database))}")
+            await done
+            before = len(await words(database))
+            with sqlite3.connect(copy) as connection:
+                assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                assert 0 < connection.execute("SELECT count(*) FROM words").fetchone()[0] <= before
+
+
 async def test_nobody_else_may_read_the_files(path: Path) -> None:
     async with opened(path) as database:
         await add(database, "secret")

@@ -34,15 +34,19 @@ _logger = structlog.get_logger("goldenpath.database")
 
 
 class Checkpoints:
-    """The checkpoints of one database. `connect` opens a connection to it. All methods are called by the writer's
-    thread; `close` when nothing is written any more."""
+    """The checkpoints of one database. `connect` opens a connection to it.
+
+    The writer's thread calls `after_commit`, and `stop` when it writes no more. `release` comes after the last
+    connection of this process was closed: closing any descriptor of a file drops all locks that the process has on it
+    (POSIX), so SQLite's too, and the next process that opens the database would take this one for dead.
+    """
 
     def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection]) -> None:
         self.sweeps = self.cuts = 0
         """How often the thread, and a commit, have moved what there was."""
         self._connection = connect()
-        with path.with_name(path.name + "-shm").open("rb") as index:
-            self._index = mmap.mmap(index.fileno(), _FRAMES.size + _FRAMES_AT, prot=mmap.PROT_READ)
+        self._file = path.with_name(path.name + "-shm").open("rb")
+        self._index = mmap.mmap(self._file.fileno(), _FRAMES.size + _FRAMES_AT, prot=mmap.PROT_READ)
         self._moved = 0
         self._sweeping: threading.Thread | None = None
 
@@ -79,8 +83,13 @@ class Checkpoints:
             return self.frames
         return int(moved)
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """Wait for the thread, and close its connection."""
         if self._sweeping is not None:
             self._sweeping.join()
         self._connection.close()
+
+    def release(self) -> None:
+        """Let go of the WAL index."""
         self._index.close()
+        self._file.close()

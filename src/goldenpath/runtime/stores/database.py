@@ -183,7 +183,7 @@ class Database:
             except RuntimeError:  # the loop was closed under us: nobody waits any more
                 break
             checkpoints.after_commit(connection)
-        checkpoints.close()
+        checkpoints.stop()
         connection.close()
 
     @staticmethod
@@ -204,6 +204,9 @@ class Database:
         self._readers.shutdown(wait=True)
         while self._reader_connections:
             self._reader_connections.pop().close()
+        if self._checkpoints is not None:
+            self._checkpoints.release()
+            self._checkpoints = None
         self._unlock()
 
     def _unlock(self) -> None:
