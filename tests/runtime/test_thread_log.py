@@ -247,7 +247,6 @@ class LogAndStore(RuleBasedStateMachine):
         assert in_memory == [event for _, event in self.all[len(self.all) - len(in_memory) :]]
         assert self.log.tail == len(self.all) - len(in_memory) + 1
         assert self.log.appended_size == sum(len(event) for _, event in self.all[self.visible :])
-        assert self.log.statistics() == (self.log.size, 0)
 
     @invariant()
     def the_transcript_is_the_fold_of_all_events_up_to_its_place(self) -> None:

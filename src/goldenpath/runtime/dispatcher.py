@@ -110,7 +110,7 @@ class Dispatcher:
         while the context is open.
 
         Raises `RequestError`: `unknown_agent`, `thread_busy`, `quota_exceeded`, `queue_full`, `overloaded`,
-        `draining`, `payload_too_large`.
+        `draining`, `payload_too_large`; `not_found` where the thread was deleted meanwhile.
         """
         given = request.input
         thread_id = ThreadId(request.thread_id or (given and given.thread_id) or new_id("thread"))
@@ -142,7 +142,7 @@ class Dispatcher:
         if not self.event_log.healthy:
             raise RequestError("overloaded", "the log cannot be written at present", retry_after=2.0)
         if log.deleted:
-            raise RequestError("conflict", "the thread is being deleted")
+            raise RequestError("not_found", "the thread was deleted")
         if request.on_busy == "reject" and log.runs:
             raise RequestError("thread_busy", "the thread has a run already", retry_after=1.0)
         if log.history_bytes > self._settings.max_history_bytes:

@@ -43,7 +43,7 @@ _STEPS: Final[dict[str, Step]] = {
 
 
 class Execution:
-    """One accepted run. Its methods are synchronous but `_work`, the task that carries it out."""
+    """One accepted run. `_work` is the task that carries it out; everything else is synchronous."""
 
     def __init__(
         self,

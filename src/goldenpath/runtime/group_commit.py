@@ -30,7 +30,7 @@ TRIM_ROWS: Final = 64
 JOURNAL_ROWS: Final = 4096
 """A log that pins a journal row this old is moved to segments, so that one slow run cannot keep the journal of all."""
 JOURNAL_BYTES: Final = 64 << 20
-"""The same, by size."""
+"""The same by what was written to the journal since, in bytes."""
 
 _logger = structlog.get_logger("goldenpath.group_commit")
 
@@ -85,8 +85,10 @@ class GroupCommit:
         self._pending_callbacks: list[Callable[[], None]] = []
         self._number = 0
         self._trimmed = 0
-        self._journaled: OrderedDict[ThreadLog, None] = OrderedDict()
-        self._journal_bytes = 0
+        self._journaled: OrderedDict[ThreadLog, int] = OrderedDict()
+        """Logs that the journal holds events of, the oldest first, each with what `_written` was before."""
+        self._written = 0
+        """Bytes of events that went to the journal."""
         self._work = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -189,7 +191,7 @@ class GroupCommit:
 
     def _take(self) -> _Taken:
         self._number += 1
-        self._relieve_journal()
+        self._move_to_segments()
         touched, self._touched = self._touched, []
         commit, self._pending = self._pending, Commit(0, 0.0)
         commit.number = self._number
@@ -199,19 +201,14 @@ class GroupCommit:
             log.touched = False
             if log.deleted:
                 continue
-            if log.unsegmented_size > self._settings.segment_bytes:
-                self.segment(log)
-                commit.segments.extend(self._pending.segments)
-                self._pending.segments = []
             entry = log.take_journal()
             if entry is not None:
                 commit.journal.append(entry)
                 if not log.journaled_from:
                     log.journaled_from = self._number
-                    self._journaled[log] = None
-                self._journal_bytes += log.appended_size
+                    self._journaled[log] = self._written
+                self._written += log.appended_size
             log.taken_size = log.appended_size
-            self.events += log.head - log.visible
             heads.append((log, log.head, log.segmented))
         commit.threads = [log.row() for log in self._pending_threads.values()]
         saved = list(self._pending_threads.values())
@@ -222,23 +219,22 @@ class GroupCommit:
         # What is to be recovered lies in journal rows that no log of this process pins.
         if oldest - self._trimmed >= TRIM_ROWS and not self.keeps_journal:
             commit.trim_journal = self._trimmed = oldest
-            if not self._journaled:
-                self._journal_bytes = 0
         deleted, self._pending_deleted = self._pending_deleted, []
         commit.deleted = [log.epoch for log in deleted]
         callbacks, self._pending_callbacks = self._pending_callbacks, []
         return _Taken(commit, heads, saved, deleted, callbacks)
 
-    def _relieve_journal(self) -> None:
-        """Move logs that pin old journal rows to segments."""
+    def _move_to_segments(self) -> None:
+        """Segment what has become long, and what keeps the journal long: its rows leave it in their order."""
+        for log in self._touched:
+            if not log.deleted and log.unsegmented_size > self._settings.segment_bytes:
+                self.segment(log)
         while self._journaled:
-            oldest = next(iter(self._journaled))
-            if self._number - oldest.journaled_from < JOURNAL_ROWS and self._journal_bytes < JOURNAL_BYTES:
+            oldest, written = next(iter(self._journaled.items()))
+            if self._number - oldest.journaled_from < JOURNAL_ROWS and self._written - written < JOURNAL_BYTES:
                 break
             self.segment(oldest)
             self.touch(oldest)
-            if not self._journaled:
-                self._journal_bytes = 0
 
     async def _commit(self, commit: Commit) -> None:
         """Hand `commit` to the store, again and again until it is durable: order and completeness depend on it."""
@@ -274,6 +270,7 @@ class GroupCommit:
         for log, head, segmented in taken.heads:
             if log.deleted:
                 continue
+            self.events += head - log.visible
             log.commit(head, segmented)
             for follower in list(log.followers):
                 try:

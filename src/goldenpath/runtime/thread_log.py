@@ -292,10 +292,6 @@ class ThreadLog:
                 return Batch(wanted, piece.run_id, clip(piece.events[start:stop], max_bytes))
         return None
 
-    def statistics(self) -> tuple[int, int]:
-        """Bytes in memory, and the number of followers."""
-        return self.size, len(self.followers)
-
     # --- history ------------------------------------------------------------------------------------------------------
 
     def fold(self, seq: int) -> None:
