@@ -61,7 +61,22 @@ async def test_a_stop_lets_runs_end_and_refuses_new_ones(launch: Launch, number:
     await user.http.aclose()
 
 
-async def test_an_sse_stream_of_a_run_ends_with_the_drain_and_the_log_goes_on(launch: Launch) -> None:
+async def test_the_stream_of_a_run_goes_on_in_the_drain_to_the_run_s_end(launch: Launch) -> None:
+    server = launch()
+    user = User(server)
+    body = run_input("t1", "r1", json.dumps({"steps": [{"do": "deltas", "count": 20, "delay_ms": 50}]}))
+    async with user.stream("POST", "/v1/agents/scripted/run", json=body) as stream:
+        await stream.until("TEXT_MESSAGE_CONTENT")
+        server.signal(signal.SIGTERM)
+        seen = await stream.rest()
+    assert (seen[-1].type, len([message for message in seen if message.type == "TEXT_MESSAGE_CONTENT"])) == (
+        "RUN_FINISHED", 19,
+    )  # fmt: skip
+    assert server.wait() == 0
+    await user.http.aclose()
+
+
+async def test_the_stream_of_a_run_that_the_drain_cuts_says_so_and_so_does_its_replay(launch: Launch) -> None:
     server = launch(GOLDENPATH_DRAIN_TIMEOUT="0.2")
     user = User(server)
     body = run_input("t1", "r1", FOR_EVER)
@@ -72,7 +87,7 @@ async def test_an_sse_stream_of_a_run_ends_with_the_drain_and_the_log_goes_on(la
     assert server.wait() == 0
     server.start()
     messages = await user.run("t1", "r1", FOR_EVER, agent="scripted")  # the same run id: a replay
-    assert [message.data for message in messages][: len(seen)] == [message.data for message in seen]
+    assert [message.data for message in messages] == [message.data for message in seen]
     assert (messages[-1].type, messages[-1].data["code"]) == ("RUN_ERROR", "run_interrupted")
     await user.http.aclose()
 

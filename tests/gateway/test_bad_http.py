@@ -179,6 +179,14 @@ async def test_strange_authorization_is_unauthorized(server: ServerProcess, valu
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+async def test_two_authorization_headers_are_refused(server: ServerProcess, token: str) -> None:
+    """Whoever stands in front may take the other one."""
+    headers = f"Authorization: Bearer {token}\r\nAuthorization: Bearer x\r\n"
+    async with raw(server) as socket:
+        await socket.send(f"GET /v1/auth/me HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode("latin-1"))
+        assert (await socket.answer()).problem()["code"] == "bad_request"
+
+
 async def test_five_hundred_half_requests_at_once_keep_nobody_from_being_served(server: ServerProcess) -> None:
     halves = [
         b"",

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
+from goldenpath import App
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.registry import MAX_DESCRIPTION, Registry
 from goldenpath.wire.errors import RequestError
@@ -121,3 +123,25 @@ def test_an_agent_that_a_user_may_not_run_is_as_if_it_were_not() -> None:
         messages.add(refused.value.message.replace(name, "NAME"))
     assert len(messages) == 1
     assert (open_to_all.timeout, guarded.timeout) == (3.0, None)
+
+
+async def _yields(_: object) -> AsyncIterator[str]:
+    yield "a"
+
+
+def _yields_in_a_thread(_: object) -> Iterator[str]:
+    yield "a"
+
+
+@pytest.mark.parametrize("function", [_yields, _yields_in_a_thread, functools.partial(_yields)])
+def test_a_function_that_yields_is_told_how_to_speak(function: Callable[[object], object]) -> None:
+    registry = Registry()
+    with pytest.raises(TypeError, match=r"await run\.text"):
+        registry.add("agent", function)
+    assert "agent" not in registry
+
+
+def test_the_decorator_needs_a_name() -> None:
+    app = App()
+    with pytest.raises(TypeError, match=r'@app\.agent\("name"\)'):
+        app.agent(_yields)  # type: ignore[arg-type]

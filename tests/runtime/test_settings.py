@@ -51,17 +51,28 @@ def test_without_anything_set_every_setting_has_its_default() -> None:
     assert load({"PATH": "/bin", "HOME": "/root", "goldenpath_port": "1"}) == Settings()
 
 
+TOGETHER = ({"tls_cert", "tls_key"}, {"openai_base_url", "openai_model"})
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_setting_is_read_from_its_variable(name: str) -> None:
-    text, value = VALUES[name]
-    environ = {variable(name): text}
-    if name.startswith("tls_"):
-        environ |= {variable(other): VALUES[other][0] for other in ("tls_cert", "tls_key")}
-    settings = load(environ)
-    assert getattr(settings, name) == value
-    assert getattr(Settings(), name) != value
-    changed = {field for field in FIELDS if getattr(settings, field) != getattr(Settings(), field)}
-    assert changed == {"tls_cert", "tls_key"} if name.startswith("tls_") else {name}
+    given = next((names for names in TOGETHER if name in names), {name})
+    settings = load({variable(each): VALUES[each][0] for each in given})
+    assert getattr(settings, name) == VALUES[name][1]
+    assert getattr(Settings(), name) != VALUES[name][1]
+    assert {field for field in FIELDS if getattr(settings, field) != getattr(Settings(), field)} == given
+
+
+@pytest.mark.parametrize("name", [name for names in TOGETHER for name in sorted(names)])
+def test_settings_that_need_each_other_are_refused_alone(name: str) -> None:
+    with pytest.raises(SettingsError, match="must be set together"):
+        load({variable(name): VALUES[name][0]})
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:11434", "ftp://host/v1", "http://", "http://[", ""])
+def test_an_endpoint_that_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="GOLDENPATH_OPENAI_BASE_URL must be an http or https URL"):
+        load({"GOLDENPATH_OPENAI_BASE_URL": url, "GOLDENPATH_OPENAI_MODEL": "m"})
 
 
 def test_all_settings_together_are_read() -> None:

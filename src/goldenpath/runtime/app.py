@@ -149,8 +149,10 @@ class App:
 
         `description` defaults to the docstring's first paragraph. `permission` is what a user needs to see and run it;
         None: nothing. `timeout` bounds each run in seconds; None: the server's own limit. Raises ValueError for a name
-        that is taken or malformed.
+        that is taken or malformed, TypeError for a function that yields.
         """
+        if not isinstance(name, str):
+            raise TypeError('an agent needs a name: @app.agent("name")')
 
         def register(function: F) -> F:
             self.agents.add(name, function, description=description, permission=permission, timeout=timeout)

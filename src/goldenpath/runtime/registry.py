@@ -50,7 +50,8 @@ class Registry:
         permission: str | None = None,
         timeout: float | None = None,
     ) -> Agent:
-        """Register `function` under `name`. Raises ValueError for a name that is taken or malformed.
+        """Register `function` under `name`. Raises ValueError for a name that is taken or malformed, TypeError for a
+        function that yields.
 
         A coroutine function, a partial of one, or an object whose `__call__` is one gets a `Run` on the event loop;
         everything else a `SyncRun` in a thread of its own.
@@ -62,6 +63,8 @@ class Registry:
         inner = _innermost(function)
         if description is None:
             description = (inspect.getdoc(inner) or "").split("\n\n")[0].replace("\n", " ")[:MAX_DESCRIPTION]
+        if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+            raise TypeError(f"the agent {name!r} yields; it is to speak through its run: `await run.text(...)`")
         call = inner if inspect.isroutine(inner) else getattr(inner, "__call__", inner)  # noqa: B004
         agent = Agent(name, description, function, inspect.iscoroutinefunction(call), permission, timeout)
         self._agents[name] = agent

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -274,6 +275,10 @@ def _validated(settings: Settings) -> Settings:
         raise SettingsError(f"GOLDENPATH_TRUSTED_PROXIES: {error}") from None
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("GOLDENPATH_TLS_CERT and GOLDENPATH_TLS_KEY must be set together")
+    if (settings.openai_base_url is None) != (settings.openai_model is None):
+        raise SettingsError("GOLDENPATH_OPENAI_BASE_URL and GOLDENPATH_OPENAI_MODEL must be set together")
+    if settings.openai_base_url is not None and not _is_http(settings.openai_base_url):
+        raise SettingsError("GOLDENPATH_OPENAI_BASE_URL must be an http or https URL, e.g. http://127.0.0.1:11434/v1")
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -282,6 +287,14 @@ def _validated(settings: Settings) -> Settings:
         if limits.max_running < 1 or limits.max_queued < 0:
             raise SettingsError(f"GOLDENPATH_TIERS: {tier} must have max_running above 0 and max_queued 0 or above")
     return settings
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _check_number(name: str, value: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,20 @@ def test_a_checkpoint_that_fails_stops_nobody(writer: Writer, tmp_path: Path) ->
     writer.put(1)
     assert writer.checkpoints.sweeps == 1
     writer.checkpoints._connection = writer.connect()
+
+
+def test_where_no_thread_can_be_started_it_is_tried_again_later(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        writer.put(41)
+    assert writer.checkpoints.sweeps == 0
+    writer.put(1)
+    assert writer.checkpoints.sweeps == 0
+    writer.put(41)
+    assert writer.checkpoints.sweeps == 1
+    writer.wait()

@@ -49,7 +49,9 @@ class HttpApi:
         """How long a request's body may stand still, in seconds."""
 
     async def principal(self, request: Request) -> Principal:
-        """Who asks. Raises `RequestError` (`unauthorized`)."""
+        """Who asks. Raises `RequestError`: `unauthorized`, `bad_request`."""
+        if sum(name == b"authorization" for name, _ in request.headers) > 1:
+            raise RequestError("bad_request", "there are two Authorization headers")
         token = bearer_token(request.header(b"authorization"))
         if token is None:
             raise RequestError("unauthorized", "an access token is needed")

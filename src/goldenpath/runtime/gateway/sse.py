@@ -18,6 +18,7 @@ from goldenpath.runtime.gateway.peers import Reservation
 from goldenpath.runtime.interfaces import RunRow, StoreError
 from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.runtime.thread_log import Follower, ThreadLog
+from goldenpath.wire.errors import GOING_AWAY
 from goldenpath.wire.events import CancelledOutcome, RunError, RunFinished, RunStarted, SuccessOutcome, encode
 
 KEEP_ALIVE: Final = 15.0
@@ -77,7 +78,10 @@ class SseStream:
         self._wake.set()
 
     def end(self, code: int, reason: str) -> None:  # noqa: ARG002 - SSE has no codes
-        self._finish()
+        # A run's stream outlives the start of a drain, as the run does: its client would take an end without the
+        # terminal event for the end of the answer.
+        if code != GOING_AWAY or self._run is None:
+            self._finish()
 
     def tick(self, now: float) -> None:
         if now >= self._expires:

@@ -67,9 +67,15 @@ class Checkpoints:
             self.cuts += 1
             self._moved = self._run(writer)
         elif frames - self._moved >= SWEEP_FRAMES:
+            thread = threading.Thread(target=self._sweep, name="goldenpath-checkpoint", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no more threads at present
+                _logger.error("checkpoint_failed", error=str(error))  # noqa: TRY400
+                self._moved = frames  # tried again after as many more
+                return
             self.sweeps += 1
-            self._sweeping = threading.Thread(target=self._sweep, name="goldenpath-checkpoint", daemon=True)
-            self._sweeping.start()
+            self._sweeping = thread
 
     def _sweep(self) -> None:
         self._moved = self._run(self._connection)
