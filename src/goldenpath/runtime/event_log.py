@@ -27,6 +27,7 @@ from goldenpath.runtime.interfaces import (
 from goldenpath.runtime.log_cache import LogCache
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog, clip
+from goldenpath.runtime.turns import Turns
 from goldenpath.wire.events import decode_message, encode
 from goldenpath.wire.ids import new_epoch
 from goldenpath.wire.transcript import Transcript
@@ -77,6 +78,7 @@ class EventLog:
         self._settings = settings
         self._cache = LogCache(store, settings.cache_bytes)
         self._commits = GroupCommit(store, clock, settings, shown=self._cache.rest, gone=self._cache.gone)
+        self._histories = Turns(clock)
         self._retention: asyncio.Task[None] | None = None
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -262,7 +264,12 @@ class EventLog:
         return None
 
     async def history(self, log: ThreadLog) -> tuple[int, list[bytes]]:
-        """The messages, as JSON, complete up to the returned seq. Raises `LogDeletedError`."""
+        """The messages, as JSON, complete up to the returned seq. A user's histories come one after another (`Turns`).
+        Raises `LogDeletedError`."""
+        async with self._histories.turn(log.key.user_id):
+            return await self._history(log)
+
+    async def _history(self, log: ThreadLog) -> tuple[int, list[bytes]]:
         while True:
             if log.deleted:
                 raise LogDeletedError(log.key.thread_id)
