@@ -126,3 +126,11 @@ def test_another_picows_is_a_problem(examined: Examined, monkeypatch: pytest.Mon
 def test_the_pin_is_the_one_of_the_package() -> None:
     pyproject = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert f'"picows=={PINNED_PICOWS}"' in pyproject
+
+
+def test_a_data_directory_that_a_server_uses_is_told(launch: Callable[..., ServerProcess], examined: Examined) -> None:
+    server = launch()
+    found = examined("data directory", str(server.data_dir))
+    assert (found.verdict, found.advice) == ("warning", "a server is running on it: another one needs its own")
+    server.stop()
+    assert examined("data directory", str(server.data_dir)).verdict == "ok"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import resource
@@ -87,11 +88,25 @@ def _data_dir(path: Path) -> Finding:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         return Finding("data directory", "problem", str(path), f"{parent} cannot be written")
+    if _is_locked(path / "goldenpath.lock"):
+        return Finding("data directory", "warning", str(path), "a server is running on it: another one needs its own")
     stat = os.statvfs(parent)
     free = stat.f_bavail * stat.f_frsize
     if free < 1 << 30:
         return Finding("data directory", "warning", f"{path}, {free >> 20} MiB free", "make room: 1 GiB or more")
     return Finding("data directory", "ok", f"{path}, {free >> 30} GiB free")
+
+
+def _is_locked(lock: Path) -> bool:
+    """Whether a server holds the lock of its data directory."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _package(name: str, advice: str) -> Finding:
