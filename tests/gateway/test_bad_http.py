@@ -179,6 +179,24 @@ async def test_strange_authorization_is_unauthorized(server: ServerProcess, valu
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"threadId":"\xff"}', "the body is not UTF-8"),
+        (b'{"state":' + b"[" * 100_000, "the body is nested deeper than 128"),
+        (b'{"messages":[],"state":' + b"[" * 129 + b"]" * 129 + b"}", "the body is nested deeper than 128"),
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_said_in_our_words(
+    server: ServerProcess, token: str, body: bytes, detail: str
+) -> None:
+    head = f"POST /v1/agents/echo/run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    async with raw(server) as socket:
+        await socket.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        problem = (await socket.answer()).problem()
+        assert (problem["code"], problem["detail"]) == ("bad_request", detail)
+
+
 async def test_two_authorization_headers_are_refused(server: ServerProcess, token: str) -> None:
     """Whoever stands in front may take the other one."""
     headers = f"Authorization: Bearer {token}\r\nAuthorization: Bearer x\r\n"

@@ -132,7 +132,11 @@ class Request:
         data = await self.body(limit)
         try:
             value = msgspec.json.decode(data, type=shape)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        except UnicodeError:
+            raise RequestError("bad_request", "the body is not UTF-8") from None
+        except RecursionError:
+            raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}") from None
+        except msgspec.MsgspecError as error:
             raise RequestError("bad_request", f"the body: {error}") from None
         if is_too_deep(data):
             raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}")
