@@ -118,9 +118,21 @@ def test_a_data_directory_below_a_file_is_named(goldenpath: Command) -> None:
 def test_a_fault_in_the_module_itself_is_shown_where_it_is(goldenpath: Command, code: str, error: str) -> None:
     (goldenpath.folder / "app.py").write_text(f"{code}\n")
     done = goldenpath("serve", "app:app")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert error in done.stderr
     assert 'app.py", line 1' in done.stderr
+    assert "goldenpath/cli" not in done.stderr  # their frames, not ours
+    assert done.stderr.splitlines()[-1] == f"goldenpath: 'app' cannot be loaded: {error.partition(':')[0]}, see above"
+
+
+def test_a_fault_in_the_use_of_an_app_is_shown_where_it_is(goldenpath: Command) -> None:
+    (goldenpath.folder / "app.py").write_text(
+        "from goldenpath import App\napp = App()\n@app.agent('no blanks')\nasync def agent(run): ...\n"
+    )
+    done = goldenpath("serve", "app:app")
+    assert done.returncode == 2
+    assert 'app.py", line 3' in done.stderr
+    assert done.stderr.splitlines()[-1] == "goldenpath: 'app' cannot be loaded: ValueError, see above"
 
 
 @pytest.mark.parametrize("option", ["--port=70000", "--port=x", "--prot=1"])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -44,6 +45,9 @@ GOOD_BYE = 1.0
 
 class TargetError(GoldenpathError):
     """MODULE:APP that names no app."""
+
+
+_NOT_THEIRS = {__file__, importlib.__file__, "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"}
 
 
 def serve(target: str | None, **options: object) -> int:
@@ -84,15 +88,26 @@ def _load_app(target: str) -> App:
         raise TargetError(f"{target!r} is not of the form MODULE:APP, e.g. myapp:app")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        module = import_module(module_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             raise TargetError(f"there is no module {module_name!r} here") from None
-        raise
+        raise _broken(module_name, error) from None
+    except Exception as error:  # noqa: BLE001 - whatever is wrong in the user's module
+        raise _broken(module_name, error) from None
     app = getattr(module, attribute, None)
     if not isinstance(app, App):
         raise TargetError(f"{attribute!r} in {module_name} is not a goldenpath.App")
     return app
+
+
+def _broken(module_name: str, error: Exception) -> TargetError:
+    """Show where the user's own code failed, without our frames and those of the import."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in _NOT_THEIRS:
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace, chain=False)
+    return TargetError(f"{module_name!r} cannot be loaded: {type(error).__name__}, see above")
 
 
 async def _serve(server: Server, listener: socket.socket) -> int:
