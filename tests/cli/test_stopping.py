@@ -55,6 +55,7 @@ async def test_a_stop_lets_runs_end_and_refuses_new_ones(launch: Launch, number:
         assert (await user.http.get("/health")).json()["status"] == "draining"
         assert await status(user, "t1", "r1") == "running"
     assert server.wait() == 0
+    assert "goldenpath: 1 run(s) may go on for 10 s; Ctrl-C once more ends them" in server.log()
     server.start()
     assert await status(user, "t1", "r1") == "finished"
     assert (await user.http.get("/v1/threads/t2")).status_code == 404

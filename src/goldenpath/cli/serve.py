@@ -198,6 +198,10 @@ class _Http(uvicorn.Server):
         # Keep listening meanwhile, so that probes and new runs are answered with `draining`.
         server = self._server
         server.gateway.close_peers()
+        if server.dispatcher.active:
+            seconds = server.settings.drain_timeout
+            runs = f"{server.dispatcher.active} run(s)"
+            print(f"goldenpath: {runs} may go on for {seconds:g} s; Ctrl-C once more ends them", file=sys.stderr)
         await server.dispatcher.drain(server.settings.drain_timeout)
         for _ in range(round(GOOD_BYE / 0.02)):
             if not len(server.gateway.peers):

@@ -94,6 +94,11 @@ class Dispatcher:
         self._idle.set()
 
     @property
+    def active(self) -> int:
+        """How many runs are queued or running, or were ended while their agents are still at work."""
+        return len(self._executions)
+
+    @property
     def abandoned(self) -> int:
         """How many agents are still at work after the drain, though their runs have ended."""
         return len(self._executions) if self._drained else 0
