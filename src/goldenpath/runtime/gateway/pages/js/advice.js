@@ -28,6 +28,18 @@ const SENTENCES = {
   bad_frame: ["The page and the server do not understand each other.", "Reload the page."],
 };
 
+/** Where a code says something else of an answer than of a message. */
+const OF_AN_ANSWER = {
+  payload_too_large: ["The answer was too large.", "Ask for less at once, or start a new conversation."],
+};
+
+/** `{what, next, detail}` of the error that ended a run. */
+export function adviceForRun({ code, message }) {
+  const advice = adviceFor({ code, message });
+  const [what, next] = OF_AN_ANSWER[code] ?? [advice.what, advice.next];
+  return { ...advice, what, next };
+}
+
 /** `{what, next, detail}` of an error: two sentences, and what the server said, for who wants to know. */
 export function adviceFor({ code, message, retryAfter = null }) {
   const [what, next] = SENTENCES[code] ?? ["Something went wrong.", "Try again."];

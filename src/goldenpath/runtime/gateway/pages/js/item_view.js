@@ -2,7 +2,7 @@
  * Draws one item of the transcript. Each view has `node`, and `update(item)` for when the item grew or changed.
  */
 
-import { adviceFor } from "./advice.js";
+import { adviceForRun } from "./advice.js";
 import { copyButton, h, icon, setText } from "./dom.js";
 import { MarkdownView } from "./markdown_view.js";
 import { QuestionView } from "./question_view.js";
@@ -263,7 +263,7 @@ class LineView {
 
 class ErrorView {
   constructor(item, retry) {
-    const { what, next, detail } = adviceFor(item);
+    const { what, next, detail } = adviceForRun(item);
     const again = h("button", { type: "button", class: "secondary again", onclick: () => retry(item) }, icon("again"), "Try again");
     this.node = agentLine(
       "error",
