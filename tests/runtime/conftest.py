@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from goldenpath.runtime.interfaces import LogStore
+from tests.runtime.runs import Runs
+from tests.runtime.stagehand import Stagehand
 from tests.runtime.stores.opened import KINDS, opened_log
 
 
@@ -14,3 +16,12 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """Each log store in turn."""
     async with opened_log(request.param, tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def hand(runs: Runs) -> Iterator[Stagehand]:
+    """Agents of the `runs` that a test file has."""
+    hand = Stagehand(runs)
+    yield hand
+    for run_id in hand.waiting:  # a test that failed may have left agents that obey nobody
+        hand.tell(run_id)

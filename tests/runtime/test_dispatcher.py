@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,6 @@ ANN = principal()
 async def runs() -> AsyncIterator[Runs]:
     async with Runs().running() as running:
         yield running
-
-
-@pytest.fixture
-def hand(runs: Runs) -> Iterator[Stagehand]:
-    hand = Stagehand(runs)
-    yield hand
-    for run_id in hand.waiting:  # a test that failed may have left agents that obey nobody
-        hand.tell(run_id)
 
 
 @asynccontextmanager

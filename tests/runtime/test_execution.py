@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,14 +20,6 @@ LIMIT = 2000
 async def runs() -> AsyncIterator[Runs]:
     async with Runs(max_event_bytes=LIMIT).running() as running:
         yield running
-
-
-@pytest.fixture
-def hand(runs: Runs) -> Iterator[Stagehand]:
-    hand = Stagehand(runs)
-    yield hand
-    for run_id in hand.waiting:  # a test that failed may have left agents that obey nobody
-        hand.tell(run_id)
 
 
 async def _result(_: Run) -> str:

@@ -12,6 +12,7 @@ The number of frames in the log is read where every SQLite process has it, in th
 from __future__ import annotations
 
 import mmap
+import queue
 import sqlite3
 import struct
 import threading
@@ -44,11 +45,18 @@ class Checkpoints:
     def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection]) -> None:
         self.sweeps = self.cuts = 0
         """How often the thread, and a commit, have moved what there was."""
+        self.at_rest = threading.Event()
+        """Whether the thread moves nothing at present."""
+        self.at_rest.set()
         self._connection = connect()
         self._file = path.with_name(path.name + "-shm").open("rb")
         self._index = mmap.mmap(self._file.fileno(), _FRAMES.size + _FRAMES_AT, prot=mmap.PROT_READ)
         self._moved = 0
-        self._sweeping: threading.Thread | None = None
+        self._due: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """A True for each sweep, and a False at the end."""
+        # Started now: the writer must not depend on whether a thread can be had later.
+        self._thread = threading.Thread(target=self._sweep, name="goldenpath-checkpoint", daemon=True)
+        self._thread.start()
 
     @property
     def frames(self) -> int:
@@ -58,7 +66,7 @@ class Checkpoints:
 
     def after_commit(self, writer: sqlite3.Connection) -> None:
         """Do what is due. Raises nothing."""
-        if self._sweeping is not None and self._sweeping.is_alive():
+        if not self.at_rest.is_set():
             return
         frames = self.frames
         if frames < self._moved:  # SQLite has started the log anew
@@ -67,18 +75,14 @@ class Checkpoints:
             self.cuts += 1
             self._moved = self._run(writer)
         elif frames - self._moved >= SWEEP_FRAMES:
-            thread = threading.Thread(target=self._sweep, name="goldenpath-checkpoint", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # no more threads at present
-                _logger.error("checkpoint_failed", error=str(error))  # noqa: TRY400
-                self._moved = frames  # tried again after as many more
-                return
             self.sweeps += 1
-            self._sweeping = thread
+            self.at_rest.clear()
+            self._due.put(True)
 
     def _sweep(self) -> None:
-        self._moved = self._run(self._connection)
+        while self._due.get():
+            self._moved = self._run(self._connection)
+            self.at_rest.set()
 
     def _run(self, connection: sqlite3.Connection) -> int:
         """How many frames have been moved in all."""
@@ -91,8 +95,8 @@ class Checkpoints:
 
     def stop(self) -> None:
         """Wait for the thread, and close its connection."""
-        if self._sweeping is not None:
-            self._sweeping.join()
+        self._due.put(False)
+        self._thread.join()
         self._connection.close()
 
     def release(self) -> None:
