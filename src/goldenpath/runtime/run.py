@@ -134,7 +134,7 @@ class Run:
         elif isinstance(event, ev.ActivityDelta):
             check_patch(event.patch)
         data = seal(event)
-        self._refuse_too_large(len(data))
+        self._refuse_too_large(len(data))  # here too: the order remembers what it has let through
         self.order.check(event)
         if self.append(data):
             await self.keep_pace()

@@ -46,7 +46,15 @@ AUTH = (b"authorization", b"Bearer TOKEN")
     ],
 )
 def test_a_bearer_token_is_found_in_its_header_only(header: str | None, token: str | None) -> None:
-    assert bearer_token(header) == token
+    others = [(b"host", b"x"), (b"x-authorization", b"Bearer other")]
+    given = [] if header is None else [(b"authorization", header.encode())]
+    assert bearer_token([*others, *given]) == token
+
+
+def test_of_two_authorization_headers_neither_is_taken() -> None:
+    with pytest.raises(RequestError) as refused:
+        bearer_token([AUTH, AUTH])
+    assert refused.value.code == "bad_request"
 
 
 def test_a_token_comes_in_the_header() -> None:

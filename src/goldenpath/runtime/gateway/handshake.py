@@ -14,7 +14,6 @@ from goldenpath.wire.errors import RequestError
 
 SUBPROTOCOL: Final = "goldenpath.v1"
 _BEARER: Final = "bearer."
-_SINGLE: Final = (b"host", b"origin", b"authorization")
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -50,18 +49,14 @@ def read_handshake(headers: Iterable[tuple[bytes, bytes]], allowed_origins: tupl
     """The token and subprotocol from lower-case header names. Raises `RequestError`: `bad_request` where it is not
     clear which of several is meant, `forbidden` for an origin that may not connect, `unauthorized` without a token."""
     values = _by_name(headers)
-    for name in _SINGLE:
-        if len(values.get(name, ())) > 1:
-            raise RequestError("bad_request", f"an upgrade has one {name.decode()} header")
-    origin = _first(values, b"origin")
-    if origin is not None and not _may_connect(origin, _first(values, b"host") or "", allowed_origins):
+    host, origin, token = _only(values, b"host"), _only(values, b"origin"), _token(values)
+    if origin is not None and not _may_connect(origin, host or "", allowed_origins):
         raise RequestError("forbidden", "this origin may not connect")
     offered = [
         name.strip()
         for value in values.get(b"sec-websocket-protocol", ())
         for name in value.decode("latin-1").split(",")
     ]
-    token = bearer_token(_first(values, b"authorization"))
     if token is None:
         token = next((name.removeprefix(_BEARER) for name in offered if name.startswith(_BEARER)), None)
     if not token:
@@ -69,8 +64,14 @@ def read_handshake(headers: Iterable[tuple[bytes, bytes]], allowed_origins: tupl
     return Handshake(token, SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
 
-def bearer_token(authorization: str | None) -> str | None:
-    """The token of an Authorization header; None where it holds none."""
+def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The token of the Authorization header; None where there is none. Raises `RequestError` (`bad_request`) for two
+    such headers: whoever stands in front may take the other one."""
+    return _token(_by_name(headers))
+
+
+def _token(values: dict[bytes, list[bytes]]) -> str | None:
+    authorization = _only(values, b"authorization")
     if authorization is None:
         return None
     scheme, _, token = authorization.partition(" ")
@@ -84,9 +85,13 @@ def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]
     return values
 
 
-def _first(values: dict[bytes, list[bytes]], name: bytes) -> str | None:
+def _only(values: dict[bytes, list[bytes]], name: bytes) -> str | None:
     found = values.get(name)
-    return found[0].decode("latin-1") if found else None
+    if found is None:
+        return None
+    if len(found) > 1:
+        raise RequestError("bad_request", f"a request has one {name.decode()} header")
+    return found[0].decode("latin-1")
 
 
 def _may_connect(origin: str, host: str, allowed: tuple[str, ...]) -> bool:

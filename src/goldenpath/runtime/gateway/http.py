@@ -50,9 +50,7 @@ class HttpApi:
 
     async def principal(self, request: Request) -> Principal:
         """Who asks. Raises `RequestError`: `unauthorized`, `bad_request`."""
-        if sum(name == b"authorization" for name, _ in request.headers) > 1:
-            raise RequestError("bad_request", "there are two Authorization headers")
-        token = bearer_token(request.header(b"authorization"))
+        token = bearer_token(request.headers)
         if token is None:
             raise RequestError("unauthorized", "an access token is needed")
         return await self._gateway.authenticate(token)
