@@ -22,77 +22,68 @@ def opened(
     )
 
 
-def codes(answers: list[commands.Command | SendFrame | Close | Ping]) -> list[str | int | None]:
-    """Short: ids of commands, error codes of replies, close codes."""
-    found: list[str | int | None] = []
-    for answer in answers:
-        if isinstance(answer, SendFrame):
-            assert isinstance(answer.frame, ErrorReply)
-            found.append(answer.frame.error.code)
-        elif isinstance(answer, Close):
-            found.append(answer.code)
-        elif isinstance(answer, PingCommand):
-            found.append(answer.id)
-        else:
-            raise TypeError(answer)
-    return found
+def code(answer: commands.Command | SendFrame | Close | Ping) -> str | int:
+    """Short: the id of a command, the error code of a reply, a close code."""
+    if isinstance(answer, SendFrame):
+        assert isinstance(answer.frame, ErrorReply)
+        return answer.frame.error.code
+    if isinstance(answer, Close):
+        return answer.code
+    assert isinstance(answer, PingCommand)
+    return answer.id
+
+
+def codes(state: ConnectionState, line: bytes, *, binary: bool = False) -> list[str | int]:
+    """What comes of a line, in short."""
+    taken = state.receive(line, binary=binary)
+    return [code(each) for each in (taken if isinstance(taken, list) else [taken])]
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------
 
 
-def test_every_line_of_a_message_is_a_frame_and_blank_lines_are_none() -> None:
-    message = b"\n".join([GOOD % 1, b"", b"  \r", GOOD % 2 + b"\r", BAD, GOOD % 3, b""])
-    assert codes(opened().receive(message, binary=False, now=1.0)) == [1, 2, "bad_frame", 3]
+def test_a_line_is_a_command_or_is_answered() -> None:
+    state = opened()
+    taken = [codes(state, line) for line in (GOOD % 1, BAD, GOOD % 2 + b"\r", WRONG)]
+    assert taken == [[1], ["bad_frame"], [2], ["bad_request"]]
 
 
-@pytest.mark.parametrize("message", [b"", b"\n", b" \n\t\r\n"])
-def test_a_message_of_blank_lines_asks_for_nothing(message: bytes) -> None:
-    assert opened().receive(message, binary=False, now=1.0) == []
+@pytest.mark.parametrize("line", [b"", b" ", b" \t\r", b"\n"])
+def test_a_blank_line_asks_for_nothing(line: bytes) -> None:
+    assert opened().receive(line, binary=False) == []
 
 
 def test_a_binary_message_is_one_bad_frame_whatever_it_holds() -> None:
-    (reply,) = opened().receive(GOOD % 1 + b"\n" + GOOD % 2, binary=True, now=1.0)
-    assert isinstance(reply, SendFrame)
-    assert isinstance(reply.frame, ErrorReply)
-    assert (reply.frame.re, reply.frame.error.code) == (None, "bad_frame")
+    for message in (b"", b"  ", GOOD % 1, GOOD % 1 + b"\n" + GOOD % 2):
+        assert codes(opened(), message, binary=True) == ["bad_frame"]
 
 
 def test_a_refusal_repeats_the_id_where_there_is_one() -> None:
-    found = opened().receive(WRONG + b"\n" + BAD, binary=False, now=1.0)
-    assert [
-        reply.frame.re for reply in found if isinstance(reply, SendFrame) and isinstance(reply.frame, ErrorReply)
-    ] == [
-        "w",
-        None,
-    ]
+    for line, binary, named in ((WRONG, False, "w"), (BAD, False, None), (GOOD % 1, True, None)):
+        taken = opened().receive(line, binary=binary)
+        assert isinstance(taken, list)
+        (reply,) = taken
+        assert isinstance(reply, SendFrame)
+        assert isinstance(reply.frame, ErrorReply)
+        assert reply.frame.re == named
 
 
-@given(
-    st.lists(
-        st.lists(st.sampled_from(["good", "bad", "wrong", "blank", "binary"]), min_size=1, max_size=6), max_size=12
-    ),
-    st.integers(1, 5),
-)
-def test_only_bad_frames_in_a_row_close_and_the_last_one_is_answered(messages: list[list[str]], limit: int) -> None:
+@given(st.lists(st.sampled_from(["good", "bad", "wrong", "blank", "binary"]), max_size=40), st.integers(1, 5))
+def test_only_bad_frames_in_a_row_close_and_the_last_one_is_answered(kinds: list[str], limit: int) -> None:
     state = opened(max_bad_frames=limit)
-    lines = {"good": GOOD % 1, "bad": BAD, "wrong": WRONG, "blank": b"  "}
-    answers: dict[str, str | int] = {"good": 1, "bad": "bad_frame", "wrong": "bad_request"}
+    lines = {"good": GOOD % 1, "bad": BAD, "wrong": WRONG, "blank": b"  ", "binary": b"x"}
+    answers: dict[str, str | int] = {"good": 1, "bad": "bad_frame", "wrong": "bad_request", "binary": "bad_frame"}
     in_a_row = 0
     over = False
-    for message in messages:
-        binary = "binary" in message
-        expected: list[str | int | None] = []
-        for line in ["bad"] if binary else message:
-            if over or line == "blank":
-                continue
-            in_a_row = in_a_row + 1 if line == "bad" else 0
-            expected.append(answers[line])
+    for kind in kinds:
+        expected: list[str | int] = []
+        if not over and kind != "blank":
+            in_a_row = in_a_row + 1 if kind in ("bad", "binary") else 0
+            expected.append(answers[kind])
             if in_a_row == limit:
                 expected.append(PROTOCOL_MISUSE)
                 over = True
-        sent = b"x" if binary else b"\n".join(lines[line] for line in message)
-        assert codes(state.receive(sent, binary=binary, now=1.0)) == expected
+        assert codes(state, lines[kind], binary=kind == "binary") == expected
         assert state.is_over == over
         assert state.state == ("closing" if over else "open")
 
@@ -102,7 +93,8 @@ def test_only_bad_frames_in_a_row_close_and_the_last_one_is_answered(messages: l
 def test_nothing_that_a_client_sends_raises(lines: list[bytes], binary: bool) -> None:
     state = opened(max_bad_frames=3)
     for line in lines:
-        for answer in state.receive(line, binary=binary, now=1.0):
+        taken = state.receive(line, binary=binary)
+        for answer in taken if isinstance(taken, list) else []:
             if isinstance(answer, SendFrame):
                 assert commands.encode(answer.frame)
 
@@ -118,7 +110,7 @@ def test_a_connection_that_is_over_takes_nothing_in_and_asks_for_nothing() -> No
         else:
             state.closed()
         assert state.is_over
-        assert state.receive(GOOD % 1, binary=False, now=1.0) == []
+        assert state.receive(GOOD % 1, binary=False) == []
         assert state.tick(1e6, buffered=5) == []
 
 
@@ -186,8 +178,7 @@ def test_a_silent_peer_is_pinged_once_and_dropped_after_another_heartbeat() -> N
     assert seen == [(10, Ping()), (20, Close(GOING_AWAY, "silent for two heartbeats", abort=True))]
 
 
-@pytest.mark.parametrize("sign", ["pong", "message"])
-def test_any_sign_of_life_starts_the_silence_anew(sign: str) -> None:
+def test_any_sign_of_life_starts_the_silence_anew() -> None:
     state = opened(heartbeat=10.0)
     pings = []
     for now in range(100):
@@ -195,10 +186,7 @@ def test_any_sign_of_life_starts_the_silence_anew(sign: str) -> None:
         pings += [now] * effects.count(Ping())
         assert not any(isinstance(effect, Close) for effect in effects)
         if now % 13 == 12:
-            if sign == "pong":
-                state.heard(float(now))
-            else:
-                state.receive(GOOD % now, binary=False, now=float(now))
+            state.heard(float(now))
     assert pings == [10, 22, 35, 48, 61, 74, 87]
 
 

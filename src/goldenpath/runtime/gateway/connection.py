@@ -1,4 +1,5 @@
-"""One WebSocket connection: does what its state machine decides, and carries out its client's commands.
+"""One WebSocket connection: splits messages into lines, does what its state machine makes of each, and carries out its
+client's commands.
 
 Commands take effect one after another, in a task that lives only while there are any. What the client follows is the
 business of subscriptions.py.
@@ -198,10 +199,11 @@ class Connection:
     def _next_command(self) -> Command | None:
         """Take in the next line; None where it holds no command: it is answered already."""
         line, binary = self._inbox.popleft()
-        for item in self._state.receive(line, binary=binary, now=self._gateway.clock.monotonic()):
-            if not isinstance(item, SendFrame | Close | Ping):
-                return item
-            self._carry_out(item)
+        taken = self._state.receive(line, binary=binary)
+        if not isinstance(taken, list):
+            return taken
+        for effect in taken:
+            self._carry_out(effect)
         return None
 
     async def _serve(self, command: Command | None) -> None:

@@ -1,7 +1,7 @@
-"""The state machine of one WebSocket connection. Sans-I/O: bytes and the time go in, commands and effects come out.
+"""The state machine of one WebSocket connection. Sans-I/O: lines and the time go in, commands and effects come out.
 
-It knows the protocol's rules about the connection itself: lines and bad frames, the life of the token, heartbeats,
-readers that read nothing. What a command does is not its business.
+It knows the protocol's rules about the connection itself: bad frames, the life of the token, heartbeats, readers that
+read nothing. What a command does is not its business.
 
     OPEN ──close()──> CLOSING ──closed()──> CLOSED
 """
@@ -66,36 +66,31 @@ class ConnectionState:
         self._stuck_bytes = 0
         self._stuck_since = now
 
-    def receive(self, message: bytes, *, binary: bool, now: float) -> list[Command | Effect]:
-        """Take one message: its commands and what must be answered at once, in the order of its lines.
+    def receive(self, line: bytes, *, binary: bool) -> Command | list[Effect]:
+        """Take one line: the command that it holds, or what must be answered at once; nothing where it is blank.
 
-        Never raises. After a `Close` in the list nothing more is taken in.
+        Never raises. After a `Close` nothing more is taken in. `binary`: it is a whole message, of the wrong type.
         """
         if self.is_over:
             return []
-        self.heard(now)
         if binary:
             return self._bad(BadCommand("bad_frame", "a binary message", None))
-        found: list[Command | Effect] = []
-        for line in message.split(b"\n") if b"\n" in message else (message,):
-            if not line or line.isspace():
-                continue
-            try:
-                found.append(commands.decode(line))
-                self._bad_frames = 0
-            except BadCommand as error:
-                found += self._bad(error)
-                if isinstance(found[-1], Close):
-                    break
-        return found
+        if not line or line.isspace():
+            return []
+        try:
+            command = commands.decode(line)
+        except BadCommand as error:
+            return self._bad(error)
+        self._bad_frames = 0
+        return command
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is taken in any more."""
         return self.state != "open"
 
-    def _bad(self, error: BadCommand) -> list[Command | Effect]:
-        answers: list[Command | Effect] = [SendFrame(ErrorReply(error.re, ErrorBody.of(error)))]
+    def _bad(self, error: BadCommand) -> list[Effect]:
+        answers: list[Effect] = [SendFrame(ErrorReply(error.re, ErrorBody.of(error)))]
         if error.code == "bad_frame":
             self._bad_frames += 1
             if self._bad_frames >= self._max_bad_frames:
@@ -105,7 +100,7 @@ class ConnectionState:
         return answers
 
     def heard(self, now: float) -> None:
-        """The peer sent something, a pong included."""
+        """The peer sent something: a message, a ping or a pong."""
         self._heard = now
         self._pinged = None
 
