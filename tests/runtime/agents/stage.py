@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from goldenpath import App, Principal, Settings
+from goldenpath.clock import Clock
 from goldenpath.runtime.app import Server
 from goldenpath.runtime.dispatcher import RunRequest
 from goldenpath.runtime.thread_log import Follower
@@ -17,6 +18,9 @@ from goldenpath.wire import events as ev
 from goldenpath.wire.ids import RequestId, SessionId, UserId, new_id
 
 E = TypeVar("E")
+
+GRACE = 0.2
+"""How long a cancelled agent has on a stage, in seconds."""
 
 ALICE = Principal(
     user_id=UserId("user-alice"),
@@ -121,8 +125,9 @@ def user_input(*messages: ev.Message | str, **fields: Any) -> ev.RunAgentInput:
 
 
 @asynccontextmanager
-async def opened_stage(data_dir: Path, **settings: Any) -> AsyncIterator[Stage]:
+async def opened_stage(data_dir: Path, clock: Clock | None = None, **settings: Any) -> AsyncIterator[Stage]:
     """A stage with the built-in agents."""
-    app = App(Settings(environment="testing", data_dir=str(data_dir), cancel_grace=0.2, **settings))
+    chosen = Settings(environment="testing", data_dir=str(data_dir), cancel_grace=GRACE, **settings)
+    app = App(chosen, clock=clock)
     async with app.lifespan():
         yield Stage(app, app.build())

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from goldenpath.clock import ManualClock
 from goldenpath.runtime.agents import program as p
 from goldenpath.wire import events as ev
-from tests.runtime.agents.stage import ALICE, Played, Stage, opened_stage, user_input
+from tests.runtime.agents.stage import ALICE, GRACE, Played, Stage, opened_stage, user_input
+from tests.runtime.runs import until
 
 MANUAL = Path(__file__).parents[3] / "docs/agents/scripted.md"
 EXAMPLES = re.findall(r"```json\n(.*?)```", MANUAL.read_text(), re.DOTALL)
@@ -295,40 +298,35 @@ async def test_echo_shows_the_input_and_the_messages(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("where", "stops"), [("thread", False), ("loop", True)])
-async def test_blocking_stops_the_loop_only_where_it_is_asked_to(stage: Stage, where: str, stops: bool) -> None:
-    loop = asyncio.get_running_loop()
-    gaps: list[float] = []
+async def test_blocking_stops_the_loop_only_where_it_is_asked_to(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, where: str, stops: bool
+) -> None:
+    blocked: list[tuple[float, bool]] = []
+    loop_thread = threading.get_ident()
 
-    async def watch() -> None:
-        while True:
-            before = loop.time()
-            await asyncio.sleep(0.01)
-            gaps.append(loop.time() - before)
+    def block(seconds: float) -> None:
+        blocked.append((seconds, threading.get_ident() == loop_thread))
 
-    watcher = asyncio.create_task(watch())
-    await play(stage, {"do": "sleep", "ms": 30}, {"do": "block", "ms": 400, "where": where})
-    watcher.cancel()
-    assert (max(gaps) >= 0.4) == stops
+    monkeypatch.setattr(time, "sleep", block)
+    await play(stage, {"do": "block", "ms": 400, "where": where})
+    assert blocked == [(0.4, stops)]
 
 
-async def test_a_run_that_ignores_its_cancel_is_ended_without_it(stage: Stage) -> None:
+async def test_a_run_that_ignores_its_cancel_is_ended_without_it(tmp_path: Path) -> None:
     program = json.dumps(
         {"steps": [{"do": "say", "text": "started"}, {"do": "ignore_cancel", "ms": 700}, {"do": "say", "text": "late"}]}
     )
-    async with asyncio.timeout(10), stage.playing("scripted", "t", user_input(program)) as events:
-        played = Played()
-        async for event in events:
-            played.append(event)
-            if isinstance(event, ev.TextMessageEnd):
-                await stage.cancel("t")
-                cancelled_at = time.monotonic()
-    assert played.finished.outcome == ev.CancelledOutcome()
-    assert played.text == "started"
-    assert time.monotonic() - cancelled_at < 0.7
-    while stage.server.engines.statistics().active:  # until the agent itself has ended
-        await asyncio.sleep(0.01)
-
-
-async def test_a_clean_up_that_raises_changes_nothing_for_the_run(stage: Stage) -> None:
-    played = await play(stage, {"do": "cleanup", "ms": 1, "error": "could not close"}, {"do": "return", "value": 1})
-    assert played.finished.result == 1
+    clock = ManualClock()
+    async with asyncio.timeout(10), opened_stage(tmp_path, clock, commit_interval=0) as stage:
+        async with stage.playing("scripted", "t", user_input(program)) as events:
+            played = Played()
+            async for event in events:
+                played.append(event)
+                if isinstance(event, ev.TextMessageEnd):
+                    await stage.cancel("t")
+                    clock.advance(GRACE)
+        assert played.finished.outcome == ev.CancelledOutcome()
+        assert played.text == "started"
+        assert stage.server.engines.statistics().active == 1  # the agent itself goes on
+        clock.advance(0.7 - GRACE)
+        await until(lambda: not stage.server.engines.statistics().active)
