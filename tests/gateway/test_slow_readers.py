@@ -143,20 +143,6 @@ async def test_a_reader_that_wakes_up_finds_4508_behind_what_was_sent(hasty: Ser
     await user.http.aclose()
 
 
-async def test_a_reader_that_reads_slowly_is_kept(hasty: ServerProcess) -> None:
-    user = User(hasty)
-    async with upgraded(hasty, user.token, receive_buffer=SMALL) as socket:
-        await flooded(socket, "t1")
-        start = time.monotonic()
-        while time.monotonic() - start < 4 * WRITE_TIMEOUT:
-            await asyncio.sleep(0.1)
-            await socket.text()
-        await socket.send(command(id=2, op="detach", thread_id="t1"))
-        while (await socket.reply())["re"] != 2:
-            pass
-    await user.http.aclose()
-
-
 def sse_run(user: User) -> bytes:
     """The request for a flood over SSE."""
     body = json.dumps(run_input("t1", "r1", FLOOD)).encode()

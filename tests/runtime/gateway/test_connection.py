@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from goldenpath.clock import ManualClock
 from goldenpath.runtime.app import App, Server
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.connection import Connection
+from goldenpath.runtime.gateway.ws_transport import HIGH_WATER
 from goldenpath.runtime.settings import Settings
 from goldenpath.wire.ids import SessionId, UserId
 from tests.wsclient import PATIENCE
@@ -21,9 +23,8 @@ Frame = dict[str, Any]
 class Wire:
     """A WebSocket that takes everything at once and keeps it."""
 
-    buffered = 0
-
     def __init__(self) -> None:
+        self.buffered = 0
         self.frames: list[Frame] = []
         self.closed: list[int] = []
         self._news = asyncio.Event()
@@ -128,3 +129,19 @@ async def test_a_connection_that_closes_sends_no_event_any_more(server: Server) 
     await follower.until(ends("r1"))
     assert len(wire.frames) == seen
     assert len(connection._subscriptions) == 0
+
+
+async def test_a_reader_is_kept_while_it_takes_something_and_closed_when_it_does_not(tmp_path: Path) -> None:
+    clock = ManualClock()
+    app = App(Settings(environment="testing", data_dir=str(tmp_path), write_timeout=3.0), clock=clock)
+    server = app.build()
+    connection, wire = connect(server)
+    wire.buffered = HIGH_WATER  # whatever it takes, there is more for it
+    for _ in range(10):
+        clock.advance(2.0)
+        connection.tick(clock.monotonic())
+        connection.on_drained()
+    assert wire.closed == []
+    clock.advance(3.0)
+    connection.tick(clock.monotonic())
+    assert wire.closed == [4508]
