@@ -55,7 +55,8 @@ class Peer:
         """Reply to `run` or `attach`."""
         reply = {"re": command["id"], "ok": True, "thread_id": command["thread_id"], "epoch": epoch, "seq": seq}
         if command["op"] == "run":
-            await self.send(reply | {"run_id": command["run_id"], "status": "running"})
+            more = {"gap": True} if gap else {}
+            await self.send(reply | {"run_id": command["run_id"], "status": "finished" if gap else "running"} | more)
         else:
             await self.send(reply | {"head": max(seq, head), "gap": gap})
 

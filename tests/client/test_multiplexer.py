@@ -200,6 +200,22 @@ async def test_a_gap_ends_a_run_that_is_read() -> None:
             await run.wait()
 
 
+async def test_a_repeated_run_whose_events_are_gone_is_a_gap() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.grant(await peer.command("run"), seq=7, gap=True)
+        await peer.send(snapshot(7), event(8))
+        await peer.until_closed()
+
+    async with connected(script) as (client, _):
+        run = await client.run("echo", text="hi", thread_id="t", run_id="r")
+        with pytest.raises(Gap) as caught:
+            await anext(run)
+        assert (caught.value.at, caught.value.snapshot) == (Cursor(seq=7, epoch="e"), True)
+        statistics = client.statistics()
+        assert (statistics.gaps, statistics.duplicates, statistics.skipped, statistics.reconnects) == (1, 0, 0, 0)
+
+
 async def test_what_a_server_repeats_is_dropped_and_what_it_skips_is_a_gap() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()

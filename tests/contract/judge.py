@@ -195,8 +195,11 @@ def kept(evidence: Evidence) -> Iterator[str]:
         known = heads[log][before_asking - 1][1] if before_asking else 0
         if told < known:
             yield f"{log} ends at {told}, but seq {known} had been seen before"
-        before, epoch = epochs.get(log[:2], (index, record.epoch))
-        if epoch != record.epoch and not any(before < at < index for at in deletions[log[:2]]):
+        # Since when it has had this epoch, not until when: an answer may still name it while the thread is deleted.
+        since, epoch = epochs.setdefault(log[:2], (index, record.epoch))
+        if epoch == record.epoch:
+            continue
+        if not any(since < at < index for at in deletions[log[:2]]):
             yield f"{log[:2]} changed its epoch from {epoch} to {record.epoch}, though nobody deleted it"
         epochs[log[:2]] = index, record.epoch
 

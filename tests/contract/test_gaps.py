@@ -202,16 +202,20 @@ async def test_a_repeated_run_whose_events_are_gone_is_told_as_far_as_it_is_know
         assert [event["type"] for event in lines] == ["RUN_STARTED", "MESSAGES_SNAPSHOT", "RUN_FINISHED"]
         assert {lines[0]["runId"], lines[2]["runId"]} == {"r1"}
         assert lines[1]["messages"] == await user.messages("t")
-        # A socket is told where the run was, and what it gets then is the gap that lies there.
-        again = await user.connect()
-        reply = await again.run("echo", "again", "t", "r1")
-        assert (reply["status"], reply["seq"]) == ("finished", RUN_EVENTS)
-        assert await again.closed() == 4508
-        assert again.events == []
-        assert (await link.ok("attach", thread_id="t", after={"epoch": epoch, "seq": RUN_EVENTS}))["gap"]
-        await link.saw("MESSAGES_SNAPSHOT", "t")
+        # A socket is told of the gap and gets the history, and what follows: one that follows the thread keeps its
+        # place.
+        async with user.link() as again:
+            reply = await again.run("echo", "again", "t", "r1")
+            assert (reply["status"], reply["gap"]) == ("finished", True)
+            assert await again.saw("MESSAGES_SNAPSHOT", "t") == lines[1]
+            repeated = await link.run("echo", "again", "t", "r1")
+            assert (repeated["status"], repeated["seq"], "gap" in repeated) == ("finished", RUN_EVENTS, False)
+            await fill(link, "t", "last")
+            await again.until(lambda: len(again.events) == 1 + RUN_EVENTS)
+            head = reply["seq"]
+            assert [seq for _, seq, _, _ in again.events] == list(range(head, head + RUN_EVENTS + 1))
     await user.audit(["t"])
-    judge(history, gaps=True).require(ended_once=6, messages=1, status=1)
+    judge(history, gaps=True).require(ended_once=7, messages=1, status=1)
 
 
 # --- deletion ---------------------------------------------------------------------------------------------------------
@@ -249,7 +253,8 @@ async def test_who_follows_a_thread_while_it_is_deleted_is_told_so_or_never_foll
     user = await join(site, f"late-{(after or {}).get('seq')}")
     fields = {} if after is None else {"after": after}
     links = [await user.connect() for _ in range(6)]
-    follows = asyncio.Event()
+    followers: set[Link] = set()
+    all_follow = asyncio.Event()
     followed = 0
 
     async def attach(link: Link) -> None:
@@ -257,7 +262,9 @@ async def test_who_follows_a_thread_while_it_is_deleted_is_told_so_or_never_foll
         nonlocal followed
         while (reply := await link.call("attach", thread_id="t", **fields))["ok"]:
             followed += 1
-            follows.set()
+            followers.add(link)
+            if len(followers) == len(links):
+                all_follow.set()
         assert reply["error"]["code"] == "not_found"
         await link.until(lambda: not link.subscriptions)
         await link.ok("ping")
@@ -265,11 +272,12 @@ async def test_who_follows_a_thread_while_it_is_deleted_is_told_so_or_never_foll
     async with user.link() as first:
         for number in range(15):
             await first.script("t", f"r{number}", {"do": "deltas", "count": 5000, "delay_ms": 1})
+            followers.clear()
+            all_follow.clear()
             async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
                 for link in links:
                     group.create_task(attach(link))
-                await follows.wait()
-                follows.clear()
+                await all_follow.wait()
                 assert (await user.delete("t")).status_code == 204
             await first.until(lambda: not first.subscriptions)
     assert followed > len(links) * 15

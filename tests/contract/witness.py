@@ -392,7 +392,8 @@ class Link:
             case "run", True:
                 history.add(h.Accepted(user, thread_id, frame["epoch"], frame["run_id"], asked_at))
                 if thread_id not in self.subscriptions:
-                    self._open(thread_id, frame, None, asked_at)
+                    # With a gap: it asked for what a known run said, somewhere in the log.
+                    self._open(thread_id, frame, (frame["epoch"], 0) if "gap" in frame else None, asked_at)
             case "attach", True:
                 if thread_id in self.subscriptions:
                     history.add(h.Closed(self.subscriptions.pop(thread_id)))

@@ -54,12 +54,13 @@ class Feed:
         else:
             self._ask()
 
-    def follow_run(self, stream: Stream, command: int, epoch: str, seq: int) -> None:
-        """Begin to read after the reply to a `run`, which subscribed if nothing was subscribed yet."""
-        stream.place(epoch, seq)
+    def follow_run(self, stream: Stream, command: int, epoch: str, seq: int, *, gap: bool) -> None:
+        """Begin to read after the reply to a `run`, which subscribed if nothing was subscribed yet. `gap`: the run is
+        known and its events are gone; a snapshot at `seq` takes their place."""
+        stream.place(epoch, 0 if gap else seq)
         self._streams.append(stream)
         subscription = self.subscription
-        subscribed = subscription.ran(command, epoch, seq)
+        subscribed = subscription.ran(command, epoch, seq, gap=gap)
         if subscription.state == "on":
             covered = subscription.epoch == epoch and subscription.seq <= seq
         else:

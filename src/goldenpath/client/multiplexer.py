@@ -93,7 +93,7 @@ class Multiplexer:
         def follow(command_id: int, reply: ServerFrame) -> None:
             feed = self._feed(thread_id)
             run = Run(self, thread_id, run_id, reply.status, cancel, self._buffer)
-            feed.follow_run(run, command_id, reply.epoch, reply.seq)
+            feed.follow_run(run, command_id, reply.epoch, reply.seq, gap=reply.gap)
             started.append(run)
             if left:
                 feed.leave(run)

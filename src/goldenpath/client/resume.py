@@ -136,13 +136,13 @@ class Subscription:
         self.state = "off"
         return True
 
-    def ran(self, command: int, epoch: str, seq: int) -> bool:
+    def ran(self, command: int, epoch: str, seq: int, *, gap: bool = False) -> bool:
         """The reply to `run`, which subscribes where nothing was subscribed. False if a `detach` that was sent after
         the `run` has undone that."""
         if self.state == "off":
             if command < self._left_by:
                 return False
-            self._start(epoch, seq, seq, gap=False)
+            self._start(epoch, seq, seq, gap)
         return True
 
     def _start(self, epoch: str, seq: int, head: int, gap: bool) -> None:

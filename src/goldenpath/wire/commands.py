@@ -230,12 +230,16 @@ class Ok(msgspec.Struct):
 
 
 class RunReply(msgspec.Struct):
+    """`gap` is there only where a known run's events are no longer held: as in the reply to `attach`, a snapshot at
+    `seq` comes next."""
+
     re: CommandId
     thread_id: str
     run_id: str
     status: str
     epoch: str
     seq: int
+    gap: Literal[True] | msgspec.UnsetType = msgspec.UNSET
     ok: Literal[True] = True
 
 

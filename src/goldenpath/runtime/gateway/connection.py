@@ -277,11 +277,18 @@ class Connection:
                 # Those that have ended go: what is left is no more than a user may have at once.
                 self._own_runs = [own for own in self._own_runs if own[1].finished_at is None]
                 self._own_runs.append((thread_id, run))
+            seq = accepted.seq
+            snapshot: bytes | None = None
+            if thread_id not in self._subscriptions and log.lost(seq):  # what a known run said is no longer held
+                seq, snapshot = await gateway.snapshot(log)
             if self._ended:
                 return
-            self._send(RunReply(command.id, thread_id, run.run_id, accepted.status, log.epoch, accepted.seq))
+            reply = RunReply(command.id, thread_id, run.run_id, accepted.status, log.epoch, seq)
+            if snapshot is not None:
+                reply.gap = True
+            self._send(reply)
             if thread_id not in self._subscriptions:
-                self._subscriptions.subscribe(log, accepted.seq)
+                self._subscriptions.subscribe(log, seq, snapshot)
 
     async def _attach(self, command: AttachCommand) -> None:
         gateway = self._gateway

@@ -41,9 +41,7 @@ export class Subscription {
   /** The reply to a `run` of this thread: where there was no subscription, it made one. */
   started(reply) {
     if (this.phase !== "unborn") return;
-    this.epoch = reply.epoch;
-    this.seq = reply.seq;
-    this.phase = "live";
+    this.attached(reply);
   }
 
   /** The thread turned out not to exist. */
