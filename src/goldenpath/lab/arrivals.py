@@ -1,0 +1,123 @@
+"""When users begin: the arrivals of a load, as times from its start. Sans-I/O.
+
+An open model starts an iteration when the plan says so, whatever became of those before: what a slow target delays is
+seen as latency, not as fewer requests. A closed model starts a user's next iteration when the last one ended, and hides
+that (Schroeder, Wierman, Harchol-Balter, "Open Versus Closed: A Cautionary Tale", NSDI 2006). The words are those of
+k6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf, sqrt
+from random import Random
+
+import msgspec
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """The rate goes linearly from where the stage before ended to `rate` a second, in `duration` seconds."""
+
+    duration: float
+    rate: float
+
+
+class ArrivalRate(msgspec.Struct, frozen=True, tag="arrival-rate"):
+    """Open: iterations begin at a rate that stages change. `spread` of 1 puts each at a random moment of its interval,
+    0 at its beginning."""
+
+    stages: tuple[Stage, ...]
+    start: float = 0.0
+    """The rate at the beginning, a second."""
+    spread: float = 1.0
+
+    @property
+    def duration(self) -> float:
+        return sum(stage.duration for stage in self.stages)
+
+    def times(self, random: Random) -> Iterator[float]:
+        """When iterations begin, ascending. Where the rate is r, one in each interval in which r adds up to 1."""
+        begin, rate, due = 0.0, self.start, 0.0
+        for stage in self.stages:
+            slope = (stage.rate - rate) / stage.duration if stage.duration else 0.0
+            expected = (rate + stage.rate) / 2 * stage.duration
+            while due < expected:
+                offset = min(due + random.random() * self.spread, expected) if self.spread else due
+                yield begin + _when(rate, slope, offset)
+                due += 1
+            due -= expected
+            begin, rate = begin + stage.duration, stage.rate
+
+
+class Batches(msgspec.Struct, frozen=True, tag="batches"):
+    """Open: `size` iterations at once every `every` seconds, `total` in all."""
+
+    total: int
+    size: int
+    every: float = 1.0
+
+    @property
+    def duration(self) -> float:
+        return (-(-self.total // self.size) - 1) * self.every
+
+    def times(self, random: Random) -> Iterator[float]:  # noqa: ARG002
+        for number in range(self.total):
+            yield number // self.size * self.every
+
+
+class Looping(msgspec.Struct, frozen=True, tag="looping"):
+    """Closed: each user iterates, one iteration after another, `iterations` times or for `seconds` (None: no limit of
+    that kind), with a random pause of `pause` seconds on average between. Users begin at random moments within `over`
+    seconds."""
+
+    iterations: int | None = 1
+    seconds: float | None = None
+    pause: float = 0.0
+    over: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        return self.over if self.seconds is None else self.seconds
+
+    def begin(self, random: Random) -> float:
+        """When one user begins."""
+        return random.uniform(0, self.over)
+
+    def goes_on(self, done: int, elapsed: float) -> bool:
+        """Whether a user who has `done` iterations does another, `elapsed` seconds from the start."""
+        return done < (inf if self.iterations is None else self.iterations) and elapsed < (
+            inf if self.seconds is None else self.seconds
+        )
+
+
+Arrivals = ArrivalRate | Batches | Looping
+
+
+def constant(rate: float, duration: float) -> ArrivalRate:
+    """`rate` iterations a second for `duration` seconds."""
+    return ArrivalRate((Stage(duration, rate),), start=rate)
+
+
+def ramp(low: float, high: float, duration: float) -> ArrivalRate:
+    """From `low` to `high` iterations a second in `duration` seconds."""
+    return ArrivalRate((Stage(duration, high),), start=low)
+
+
+def steps(rates: tuple[float, ...], duration: float) -> ArrivalRate:
+    """Each of `rates` for `duration` seconds, one after another."""
+    stages = [stage for rate in rates for stage in (Stage(0.0, rate), Stage(duration, rate))]
+    return ArrivalRate(tuple(stages))
+
+
+def spike(low: float, high: float, *, before: float, during: float, after: float) -> ArrivalRate:
+    """`low` a second, then at once `high`, then `low` again."""
+    stages = (Stage(before, low), Stage(0.0, high), Stage(during, high), Stage(0.0, low), Stage(after, low))
+    return ArrivalRate(stages, start=low)
+
+
+def _when(rate: float, slope: float, area: float) -> float:
+    """After how many seconds the integral of rate + slope * t is `area`."""
+    if area <= 0:
+        return 0.0
+    if abs(slope) < 1e-12:  # practically constant
+        return area / rate
+    return (sqrt(max(0.0, rate * rate + 2 * slope * area)) - rate) / slope

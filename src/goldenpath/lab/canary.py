@@ -1,0 +1,58 @@
+"""Canaries: markers that users send and that must come back to nobody else.
+
+Every text that a user sends carries `canary-NONCE-USER.OP.`: whose it is, and which operation sent it. Whatever a user
+receives is scanned for the markers of others.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Final, NamedTuple
+
+LONGEST: Final = 64
+"""No canary has more bytes."""
+
+
+class Canary(NamedTuple):
+    """A canary that was found: who sent it, in which operation."""
+
+    user: int
+    op: int
+
+
+def new_nonce() -> str:
+    """What tells this run's canaries from those of other runs against the same target."""
+    return secrets.token_hex(4)
+
+
+class Canaries:
+    """The canaries of one run."""
+
+    def __init__(self, nonce: str) -> None:
+        self._head = f"canary-{nonce}-"
+        self._any = self._head.encode()
+        self._pattern = re.compile(re.escape(self._any) + rb"(\d{1,9})\.(\d{1,12})\.")
+        self._own: dict[int, bytes] = {}
+
+    def make(self, user: int, op: int) -> str:
+        """The canary of an operation."""
+        return f"{self._head}{user}.{op}."
+
+    def foreign(self, user: int, payload: bytes) -> Canary | None:
+        """The first canary in `payload` that is not the user's own; None where there is none.
+
+        One that is cut off at the end of `payload` is not found: whoever reads in pieces has to give the end of the
+        last piece again."""
+        count = payload.count(self._any)
+        if not count:
+            return None
+        own = self._own.get(user)
+        if own is None:
+            own = self._own[user] = f"{self._head}{user}.".encode()
+        if payload.count(own) == count:
+            return None
+        for match in self._pattern.finditer(payload):
+            if int(match[1]) != user:
+                return Canary(int(match[1]), int(match[2]))
+        return None

@@ -1,0 +1,151 @@
+"""What a checker is: it sees a history go by, in order, and says what was wrong in it.
+
+A checker does no I/O and knows no clock but the times of the records, so that a stored run gets the same verdict again.
+Every user's records come to the same checker, in their order; records of different users may come to different ones, as
+each worker process judges its own users. What they say is put together by `merge`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, Final
+
+import msgspec
+
+from goldenpath.lab.frames import Frame
+from goldenpath.lab.records import Answered, Closed, Complete, Injected, Invoke, Opened, Received, Sampled
+from goldenpath.lab.stream import SeenRun, Stream
+from goldenpath.lab.verdict import Verdict
+
+KEPT: Final = 100
+"""How many violations of one kind a finding describes; all are counted."""
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that must not happen, and what shows it."""
+
+    checker: str
+    kind: str
+    """What it is, in a word: `lost`, `duplicate`, `leak` ..."""
+    at: float
+    """The monotonic time at which it was seen."""
+    user: int
+    witness: str
+    """The smallest evidence, in one sentence."""
+    thread: str = ""
+    run: str = ""
+
+
+class Finding(msgspec.Struct, kw_only=True):
+    """What one checker says of a run."""
+
+    checker: str
+    checked: int
+    """How many things it looked at. 0 is no pass."""
+    counts: dict[str, int] = {}
+    """How many violations of each kind there were."""
+    violations: list[Violation] = []
+    """The first of each kind."""
+    broken: str = ""
+    """Why the checker itself could not do its work; empty where it did."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fail where something was wrong; unknown where nothing was looked at, or the checker broke."""
+        if self.counts:
+            return Verdict.FAIL
+        if self.broken or not self.checked:
+            return Verdict.UNKNOWN
+        return Verdict.PASS
+
+
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """What the processes found, put together: one finding for each checker, violations by their times."""
+    merged: dict[str, Finding] = {}
+    for finding in findings:
+        whole = merged.setdefault(finding.checker, Finding(checker=finding.checker, checked=0))
+        whole.checked += finding.checked
+        whole.counts = dict(Counter(whole.counts) + Counter(finding.counts))
+        whole.violations = sorted([*whole.violations, *finding.violations], key=lambda violation: violation.at)
+        whole.broken = whole.broken or finding.broken
+    return list(merged.values())
+
+
+class Checker:
+    """Base of the checkers: looks at nothing. Override what you need to see, and count in `checked` what you looked
+    at."""
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.checked = 0
+        self.on_violation: Callable[[Violation], None] | None = None
+        """Told of each violation when it is seen."""
+        self._counts: Counter[str] = Counter()
+        self._violations: list[Violation] = []
+
+    # --- what it sees -------------------------------------------------------------------------------------------------
+
+    def invoked(self, op: Invoke) -> None:
+        """An operation begins."""
+
+    def completed(self, op: Invoke, record: Complete) -> None:
+        """An operation's outcome is known."""
+
+    def opened(self, record: Opened) -> None:
+        """A connection is open."""
+
+    def received(self, record: Received) -> None:
+        """Something came, as bytes. Its frames follow."""
+
+    def malformed(self, record: Received, why: str) -> None:
+        """What came is not what the target's format says. Nothing of this connection is read any more."""
+
+    def replied(self, user: int, frame: Frame, at: float) -> None:
+        """The answer to a command came, over the command's own connection. `frame.re` is the operation's number."""
+
+    def subscribed(self, stream: Stream, frame: Frame, at: float) -> None:
+        """A subscription begins, after `frame.seq`. The stream is as it was before."""
+
+    def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
+        """Consecutive events of one stream came together. The stream is as it was before."""
+
+    def ended(self, stream: Stream, run: SeenRun, at: float) -> None:
+        """A run's terminal event came, the first of that run. What it did is in `run`."""
+
+    def answered(self, op: Invoke, record: Answered) -> None:
+        """An answer over plain HTTP came."""
+
+    def closed(self, record: Closed) -> None:
+        """A connection is no more."""
+
+    def injected(self, record: Injected) -> None:
+        """A fault begins or ends."""
+
+    def sampled(self, record: Sampled) -> None:
+        """The monitor read figures."""
+
+    def finish(self, at: float) -> None:
+        """There is no more; `at` is the time of the last record. Here goes what is wrong because it did not come."""
+
+    # --- what it says -------------------------------------------------------------------------------------------------
+
+    def violate(self, kind: str, at: float, user: int, witness: str, *, thread: str = "", run: str = "") -> None:
+        """Say that something was wrong."""
+        self._counts[kind] += 1
+        violation = Violation(checker=self.name, kind=kind, at=at, user=user, witness=witness, thread=thread, run=run)
+        if self._counts[kind] <= KEPT:
+            self._violations.append(violation)
+        if self.on_violation is not None:
+            self.on_violation(violation)
+
+    def finding(self, broken: str = "") -> Finding:
+        """What it has found so far."""
+        return Finding(
+            checker=self.name,
+            checked=self.checked,
+            counts=dict(self._counts),
+            violations=list(self._violations),
+            broken=broken,
+        )

@@ -1,0 +1,103 @@
+"""What a target sent, in the one form that the checkers know: that of our own WebSocket (docs/protocol.md).
+
+A format turns what came on one connection into frames. Formats of other servers fill in what their wire leaves out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import msgspec
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """How a run finished: `success`, `interrupt`, `cancelled`."""
+
+    type: str
+
+
+class Event(msgspec.Struct, gc=False, rename="camel"):
+    """An AG-UI event, as far as it is checked."""
+
+    type: str
+    delta: str | list[Any] | None = None
+    """A text's next piece; a list where it is a JSON patch."""
+    message_id: str | None = None
+    tool_call_id: str | None = None
+    step_name: str | None = None
+    subagent_run_id: str | None = None
+    content: str | dict[str, Any] | list[Any] | None = None
+    outcome: Outcome | None = None
+    code: str | None = None
+    message: str | None = None
+    run_id: str | None = None
+    thread_id: str | None = None
+
+
+class ErrorBody(msgspec.Struct, gc=False):
+    """Why a command was refused."""
+
+    code: str
+    message: str = ""
+    definite: bool = True
+    retry_after: float | None = None
+
+
+class Frame(msgspec.Struct, gc=False):
+    """An event (`event` is set), a reply (`re` is set) or a notice (`type` is set)."""
+
+    event: Event | None = None
+    seq: int = 0
+    """Of an event: its number, 0 where the target does not number. Of a reply: where the subscription begins."""
+    thread_id: str | None = None
+    run_id: str | None = None
+    re: int | str | None = None
+    ok: bool = True
+    epoch: str | None = None
+    """Of a reply: it began a subscription of `thread_id` after `seq` of this epoch."""
+    gap: bool = False
+    error: ErrorBody | None = None
+    type: str | None = None
+    status: str | None = None
+
+
+class FormatError(ValueError):
+    """What came is not what the format says; the message says where."""
+
+
+class Decoder(Protocol):
+    """Reads one connection. May keep what is incomplete until its rest comes."""
+
+    def asked(self, thread: str, run: str) -> None:
+        """A run is asked for on this connection: for formats whose events do not say what they belong to."""
+        ...
+
+    def feed(self, payload: bytes) -> list[Frame]:
+        """The frames that are complete now. Raises `FormatError`; the connection cannot be read any further then."""
+        ...
+
+
+class Format(Protocol):
+    """How a target writes what it sends."""
+
+    numbered: bool
+    """Whether events carry a seq."""
+
+    def decoder(self) -> Decoder:
+        """For a new connection."""
+        ...
+
+    def messages(self, body: bytes) -> list[HistoryMessage]:
+        """What an answer with a thread's history says. Raises `FormatError`."""
+        ...
+
+
+class HistoryMessage(msgspec.Struct, frozen=True):
+    """One message of a thread's history."""
+
+    id: str
+    role: str
+    text: str
+
+
+TERMINAL: Final = frozenset(("RUN_FINISHED", "RUN_ERROR"))

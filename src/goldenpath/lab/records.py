@@ -1,0 +1,140 @@
+"""What a history consists of: what users did, what came of it, and every byte that the target sent them.
+
+Times are seconds of the machine's monotonic clock (`time.perf_counter`), the same in all of its processes. A record is
+written as a small MessagePack array that names its kind first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Kind = Literal["login", "connect", "ask", "attach", "cancel", "history", "threads", "intrude"]
+"""What a user can do. `ask` starts a run and lasts until its end; `intrude` asks for what belongs to somebody else, and
+is ok when it was refused."""
+
+Outcome = Literal["ok", "fail", "info"]
+"""ok: it had its effect. fail: it certainly had none. info: unknown, it may have had one or may have one yet."""
+
+
+class Invoke(msgspec.Struct, frozen=True, array_like=True, tag="invoke", gc=False):
+    """A user begins an operation at `at`; by the plan it should have begun at `intended`, from where its latency
+    counts."""
+
+    at: float
+    op: int
+    """Its number, unique in the history."""
+    user: int
+    kind: Kind
+    intended: float
+    connection: int = 0
+    """The connection that it goes over; 0: one of its own."""
+    thread: str = ""
+    run: str = ""
+    text: str = ""
+    """What is asked, with the canary of this operation in it."""
+    answer: str | None = None
+    """The answer that a right target gives to it, whole; None where that is not known."""
+    epoch: str = ""
+    after: int | None = None
+    """For `attach`: the seq of the last event that the user has seen, in `epoch`; None: from now on."""
+    owner: int | None = None
+    """For `intrude`: whose it is."""
+
+
+class Complete(msgspec.Struct, frozen=True, array_like=True, tag="complete", gc=False):
+    """An operation's outcome is known at `at`. Follows its `Invoke`, once."""
+
+    at: float
+    op: int
+    outcome: Outcome
+    code: str = ""
+    """Why it is not ok, in a word: the target's error code, or one of `goldenpath.lab.target.CODES`."""
+    detail: str = ""
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag="opened", gc=False):
+    """A connection (a WebSocket, or one stream of an HTTP answer) is open."""
+
+    at: float
+    user: int
+    connection: int
+    viewer: int = 0
+    """Which of the user's viewers it serves: a tab, say, that goes on over a new connection when it loses one. Less
+    than 0: one that is gone with its connection."""
+
+
+class Received(msgspec.Struct, frozen=True, array_like=True, tag="received", gc=False):
+    """One WebSocket message, or one piece of a streamed HTTP answer, exactly as it came."""
+
+    at: float
+    user: int
+    connection: int
+    payload: bytes
+
+
+class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed", gc=False):
+    """A connection is no more. `ours`: the user ended it, or a fault that was injected did."""
+
+    at: float
+    user: int
+    connection: int
+    ours: bool
+    code: int = 0
+    """The WebSocket close code; 0: none came."""
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag="answered", gc=False):
+    """The whole answer to an operation over plain HTTP."""
+
+    at: float
+    user: int
+    op: int
+    status: int
+    body: bytes
+
+
+class Injected(msgspec.Struct, frozen=True, array_like=True, tag="injected", gc=False):
+    """A fault begins (`on`) or ends."""
+
+    at: float
+    fault: str
+    """What it is, as it was asked for, e.g. `kill@10`."""
+    on: bool
+
+
+class Sampled(msgspec.Struct, frozen=True, array_like=True, tag="sampled"):
+    """What the monitor read: named figures of the target or of the generator."""
+
+    at: float
+    source: str
+    """`target`, or `worker` and its number."""
+    figures: dict[str, float]
+
+
+Record = Invoke | Complete | Opened | Received | Closed | Answered | Injected | Sampled
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stored run is: enough to read its history and judge it again, and to run it once more."""
+
+    version: str
+    """Of goldenpath."""
+    scenario: str
+    users: int
+    seed: int
+    nonce: str
+    """What makes the canaries of this run its own."""
+    format: str
+    """How to read what the target sent: a name in `goldenpath.lab.formats`."""
+    format_options: dict[str, Any] = {}
+    workers: int = 1
+    started_at: float = 0.0
+    """Unix time."""
+    zero: float = 0.0
+    """The monotonic time at which the load began; everything before is preparation."""
+    command: str = ""
+    """The command line that runs it again."""
+    target: str = ""
+    """What was tested, for people."""

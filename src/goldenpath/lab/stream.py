@@ -1,0 +1,114 @@
+"""One viewer's reading of one thread: where it stands, and what the present run has said so far.
+
+A viewer is what a person calls a tab: it may lose its connection and go on over another one. Each run in a thread is
+contiguous, so a stream follows one run at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from goldenpath.lab.frames import TERMINAL, Frame
+
+CONTENT: Final = "TEXT_MESSAGE_CONTENT"
+
+
+class SeenRun:
+    """What a viewer has seen of one run."""
+
+    __slots__ = ("began_at", "error", "events", "first_at", "last_at", "outcome", "parts", "run", "texts", "whole")
+
+    def __init__(self, run: str, at: float, *, whole: bool) -> None:
+        self.run = run
+        self.whole = whole
+        """Whether its RUN_STARTED was seen, so that what was seen is all of it."""
+        self.began_at = at
+        self.first_at: float | None = None
+        """When the first piece of an answer came; None: none has."""
+        self.last_at = at
+        self.events = 0
+        self.parts: list[str] = []
+        """The pieces of its assistant texts, in order."""
+        self.texts: list[str] = []
+        """Pieces of everything else that carries text: tool arguments and results, reasoning."""
+        self.outcome = ""
+        """`success`, `interrupt`, `cancelled` or `error` once it has ended."""
+        self.error = ""
+        """The code of its RUN_ERROR."""
+
+    @property
+    def answer(self) -> str:
+        """Its assistant texts, joined."""
+        return "".join(self.parts)
+
+    def forget_texts(self) -> None:
+        """Nobody needs its texts any more."""
+        self.parts, self.texts = [], []
+
+
+class Stream:
+    """A thread as one viewer reads it. `take` moves it on."""
+
+    __slots__ = ("epoch", "present", "runs_ended", "seq", "subscribed", "thread", "user", "viewer")
+
+    def __init__(self, user: int, viewer: int, thread: str) -> None:
+        self.user = user
+        self.viewer = viewer
+        self.thread = thread
+        self.epoch = ""
+        self.seq = 0
+        """Of the last event seen in this epoch; 0: none, or the target does not number."""
+        self.subscribed = False
+        self.present: SeenRun | None = None
+        """The run whose events came last."""
+        self.runs_ended = 0
+
+    def subscribe(self, frame: Frame) -> None:
+        """A subscription begins where `frame` says. Another place than where it stood: the present run is forgotten."""
+        epoch = frame.epoch or ""
+        if epoch != self.epoch or frame.seq != self.seq:
+            self.present = None
+        self.epoch, self.seq, self.subscribed = epoch, frame.seq, True
+
+    def take(self, frames: Iterable[Frame], at: float) -> list[SeenRun]:
+        """Move on over events. Returns the runs that ended with them."""
+        ended: list[SeenRun] = []
+        run = self.present
+        for frame in frames:
+            event = frame.event
+            assert event is not None
+            if frame.seq:
+                self.seq = frame.seq
+            kind = event.type
+            if run is None or frame.run_id != run.run:
+                if frame.run_id is None:  # the snapshot at a gap belongs to no run
+                    continue
+                run = self.present = SeenRun(frame.run_id, at, whole=kind == "RUN_STARTED")
+            run.events += 1
+            run.last_at = at
+            delta = event.delta
+            if kind == CONTENT:
+                if run.first_at is None:
+                    run.first_at = at
+                if isinstance(delta, str):
+                    run.parts.append(delta)
+            elif kind in TERMINAL:
+                if not run.outcome:
+                    run.outcome = _outcome(frame)
+                    run.error = event.code or ("error" if kind == "RUN_ERROR" else "")
+                    self.runs_ended += 1
+                    ended.append(run)
+            else:
+                if isinstance(delta, str):
+                    run.texts.append(delta)
+                if isinstance(event.content, str):
+                    run.texts.append(event.content)
+        return ended
+
+
+def _outcome(frame: Frame) -> str:
+    event = frame.event
+    if event is None or event.type == "RUN_ERROR":
+        return "cancelled" if event is not None and event.code == "cancelled" else "error"
+    return event.outcome.type if event.outcome is not None else "success"

@@ -1,0 +1,136 @@
+"""The system under test, as the lab sees it. Adapters are in `goldenpath.lab.targets`.
+
+An adapter only does I/O: it sends what an operation asks, and gives every byte that comes back to the recorder. What
+the bytes mean is its format's to say (`goldenpath.lab.formats`), so that a stored history can be read without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, Protocol
+
+from goldenpath.lab.records import Closed, Invoke
+
+Ability = Literal["login", "resume", "cancel", "history", "threads", "intrude", "echo"]
+"""What a target may be asked for, besides connecting and asking; `echo`: it answers a text with the same text. What a
+target cannot do, users leave out."""
+
+CODES: Final = {
+    "unreachable": "no connection could be made",
+    "refused": "the target answered with an error that has no code of its own",
+    "garbage": "the target answered with something that cannot be read",
+    "disconnected": "the connection was lost, and with it what came of the operation",
+    "timeout": "nothing came in the time that the scenario allows",
+    "admitted": "what belongs to another user was not refused",
+    "abandoned": "the run of the lab ended first",
+}
+"""The lab's own words for why an operation is not ok. All others are the target's."""
+
+
+class TargetError(Exception):
+    """An operation did not succeed. `definite`: it certainly had no effect."""
+
+    def __init__(self, code: str, detail: str, *, definite: bool = True) -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+        self.definite = definite
+
+
+class Sink(Protocol):
+    """Where an adapter brings what it sees. Every call is synchronous and cheap."""
+
+    def opened(self, user: int, viewer: int | None) -> int:
+        """A connection is open; returns its number. `viewer` None: one that lives as long as the connection."""
+        ...
+
+    def received(self, user: int, connection: int, payload: bytes) -> None:
+        """A whole WebSocket message or a piece of a streamed answer came."""
+        ...
+
+    def answered(self, user: int, op: int, status: int, body: bytes) -> None:
+        """A whole HTTP answer came."""
+        ...
+
+    def closed(self, user: int, connection: int, *, ours: bool, code: int = 0) -> Closed:
+        """A connection is no more."""
+        ...
+
+
+class Client(Protocol):
+    """One viewer of one user. Its methods send; what comes of an `ask`, `attach` or `cancel` comes through the sink.
+
+    All raise `TargetError`. Cancelling any of them is safe; calls may be concurrent once it is connected.
+    """
+
+    on_closed: Callable[[Closed], None] | None
+    """Told when the connection is gone, after the sink was."""
+
+    @property
+    def connection(self) -> int:
+        """The number of the connection that operations go over; 0: none, or each has one of its own."""
+        ...
+
+    async def login(self, op: Invoke) -> None:
+        """Become somebody. Viewers of the same user share it."""
+        ...
+
+    async def connect(self) -> None:
+        """Open the connection. Nothing, where each operation has its own."""
+        ...
+
+    async def ask(self, op: Invoke) -> None:
+        """Start a run. Returns when it is sent, or, over HTTP, accepted."""
+        ...
+
+    async def attach(self, op: Invoke) -> None:
+        """Go on reading a thread after `op.after` of `op.epoch`."""
+        ...
+
+    async def cancel(self, op: Invoke) -> None:
+        """Stop a run."""
+        ...
+
+    async def history(self, op: Invoke) -> None:
+        """Read a thread's messages."""
+        ...
+
+    async def threads(self, op: Invoke) -> None:
+        """List the user's threads."""
+        ...
+
+    async def intrude(self, op: Invoke) -> bool:
+        """Try every way to `op.thread` of `op.owner`. Raises `TargetError` (`admitted`) where one was open. Returns
+        whether a reply is still to come, which has to be a refusal."""
+        ...
+
+    def drop(self) -> None:
+        """Vanish without a goodbye, as a phone in a tunnel does. Harmless when not connected."""
+        ...
+
+    def pause(self, *, reading: bool) -> None:
+        """Stop taking what the connection brings (False), or go on (True)."""
+        ...
+
+    async def close(self) -> None:
+        """Say goodbye. Harmless when repeated."""
+        ...
+
+
+class Target(Protocol):
+    """A system under test, as one worker process reaches it."""
+
+    abilities: frozenset[Ability]
+    format: str
+    format_options: Mapping[str, Any]
+
+    async def open(self) -> None:
+        """See whether it is there. Raises `TargetError` (`unreachable`, `refused`) saying why it is not."""
+        ...
+
+    def client(self, user: int, viewer: int, sink: Sink) -> Client:
+        """A viewer of a user, not connected yet. Belongs to the running event loop."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what all clients share."""
+        ...

@@ -1,0 +1,283 @@
+"""A simulated user: what workloads are written in.
+
+Each method is one operation: it is recorded, carried out by the target's adapter, and its outcome is recorded. They
+raise `OperationError` when it is not ok, after recording it, so that a workload may simply let go."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from goldenpath.lab.canary import Canaries
+from goldenpath.lab.frames import Frame
+from goldenpath.lab.progress import Progress
+from goldenpath.lab.recorder import Recorder
+from goldenpath.lab.records import Closed, Invoke, Kind
+from goldenpath.lab.stream import SeenRun
+from goldenpath.lab.target import Ability, Client, Target, TargetError
+
+T = TypeVar("T")
+
+RECONNECT_AFTER: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""Seconds before each attempt to come back, with jitter; the last repeats."""
+
+
+class OperationError(Exception):
+    """An operation was not ok. It is recorded already."""
+
+    def __init__(self, op: Invoke, code: str, detail: str) -> None:
+        super().__init__(f"{op.kind}: {code} {detail}")
+        self.code = code
+
+
+class User:
+    """One user in one viewer. Operations may be concurrent once it is connected; cancelling them is safe."""
+
+    def __init__(
+        self,
+        number: int,
+        target: Target,
+        recorder: Recorder,
+        progress: Progress,
+        canaries: Canaries,
+        *,
+        seed: int,
+        patience: float = 60.0,
+        viewer: int = 0,
+    ) -> None:
+        self.number = number
+        self.random = random.Random(f"{seed}/{number}/{viewer}")
+        self.patience = patience
+        """How many seconds an operation may take before it is given up."""
+        self.resumes = False
+        """Whether it comes back when its connection is lost, and reads on where it stood."""
+        self.abilities: frozenset[Ability] = target.abilities
+        self.viewer = viewer
+        self._target = target
+        self._seed = seed
+        self._recorder = recorder
+        self._progress = progress
+        self._canaries = canaries
+        self._client: Client = target.client(number, viewer, recorder)
+        self._client.on_closed = self._on_closed
+        self._asking: dict[int, tuple[Invoke, asyncio.Future[SeenRun]]] = {}
+        self._threads: set[str] = set()
+        self._coming_back: asyncio.Task[None] | None = None
+        self._leaving = False
+        self._intended: float | None = None
+
+    def begin(self, intended: float) -> None:
+        """The next operation counts from `intended`, a time of the history."""
+        self._intended = intended
+
+    def another_viewer(self, viewer: int) -> User:
+        """The same user in a second tab, say; logged in when this one is."""
+        return User(
+            self.number,
+            self._target,
+            self._recorder,
+            self._progress,
+            self._canaries,
+            seed=self._seed,
+            patience=self.patience,
+            viewer=viewer,
+        )
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.connection)
+
+    # --- operations ---------------------------------------------------------------------------------------------------
+
+    async def login(self) -> None:
+        """Become somebody. Nothing where the target knows no users."""
+        if "login" not in self.abilities:
+            return
+        op = self._invoke("login")
+        async with self._outcome(op):
+            await self._patiently(self._client.login(op))
+
+    async def connect(self) -> None:
+        """Open the connection."""
+        op = self._invoke("connect")
+        async with self._outcome(op):
+            await self._patiently(self._client.connect())
+
+    async def ask(
+        self,
+        text: str,
+        *,
+        thread: str,
+        run: str | None = None,
+        answer: str | None = None,
+        patience: float | None = None,
+    ) -> SeenRun:
+        """Start a run and read it to its end. `{canary}` in `text` and `answer` becomes this operation's canary. `run`
+        None: a new id. Raises `OperationError` also where the run ended with an error."""
+        number = self._recorder.next_op()
+        canary = self._canaries.make(self.number, number)
+        op = self._invoke(
+            "ask",
+            op=number,
+            thread=thread,
+            run=run or f"run-{number}",
+            text=text.replace("{canary}", canary),
+            answer=answer.replace("{canary}", canary) if answer is not None and "echo" in self.abilities else None,
+        )
+        self._threads.add(thread)
+        end = self._progress.end(self.number, thread, op.run)
+        reply = self._progress.reply(op.op)
+        reply.add_done_callback(lambda done: _refused(done, end))
+        self._asking[op.op] = (op, end)
+        try:
+            async with self._outcome(op):
+                seen: SeenRun = await self._patiently(self._sent(self._client.ask(op), end), patience)
+                if seen.outcome == "error":
+                    raise TargetError(seen.error, "the run ended with an error", definite=False)
+                return seen
+        finally:
+            self._asking.pop(op.op, None)
+            self._progress.forget(op.op, self.number, thread, op.run)
+        raise AssertionError  # for mypy: the context manager above lets every exception out
+
+    async def cancel(self, thread: str, run: str) -> None:
+        """Stop a run."""
+        op = self._invoke("cancel", thread=thread, run=run)
+        async with self._outcome(op):
+            await self._replied(op, self._client.cancel(op))
+
+    async def attach(self, thread: str, *, epoch: str = "", after: int | None = None) -> Frame:
+        """Read a thread on from `after`; None: from now on. Returns the reply."""
+        op = self._invoke("attach", thread=thread, epoch=epoch, after=after)
+        self._threads.add(thread)
+        async with self._outcome(op):
+            return await self._replied(op, self._client.attach(op))
+        raise AssertionError
+
+    async def history(self, thread: str) -> None:
+        """Read a thread's messages. Nothing where the target cannot."""
+        if "history" in self.abilities:
+            op = self._invoke("history", thread=thread)
+            async with self._outcome(op):
+                await self._patiently(self._client.history(op))
+
+    async def threads(self) -> None:
+        """List the user's threads. Nothing where the target cannot."""
+        if "threads" in self.abilities:
+            op = self._invoke("threads")
+            async with self._outcome(op):
+                await self._patiently(self._client.threads(op))
+
+    async def intrude(self, owner: int, thread: str, run: str) -> None:
+        """Try to get at what is another user's; ok when every way is shut. Nothing where the target has no owners."""
+        if "intrude" not in self.abilities:
+            return
+        op = self._invoke("intrude", thread=thread, run=run, owner=owner)
+        reply = self._progress.reply(op.op)
+        try:
+            async with self._outcome(op):
+                if await self._patiently(self._client.intrude(op)) and (await self._patiently(reply)).ok:
+                    raise TargetError("admitted", "attach was accepted", definite=True)
+        finally:
+            self._progress.forget(op.op)
+
+    def drop(self) -> None:
+        """Vanish without a goodbye."""
+        self._client.drop()
+
+    def pause(self, *, reading: bool) -> None:
+        """Stop or go on taking what comes."""
+        self._client.pause(reading=reading)
+
+    async def close(self) -> None:
+        """Leave."""
+        self._leaving = True
+        if self._coming_back is not None:
+            self._coming_back.cancel()
+            await asyncio.gather(self._coming_back, return_exceptions=True)
+        await self._client.close()
+
+    # --- behind them --------------------------------------------------------------------------------------------------
+
+    def _invoke(self, kind: Kind, **fields: Any) -> Invoke:
+        intended, self._intended = self._intended, None
+        connection = self._client.connection
+        return self._recorder.invoke(self.number, kind, intended=intended, connection=connection, **fields)
+
+    @asynccontextmanager
+    async def _outcome(self, op: Invoke) -> AsyncIterator[None]:
+        """Record what comes of the operation in the block."""
+        try:
+            yield
+        except TargetError as error:
+            self._recorder.complete(op, "fail" if error.definite else "info", error.code, error.detail)
+            raise OperationError(op, error.code, error.detail) from None
+        except TimeoutError:
+            self._recorder.complete(op, "info", "timeout", f"nothing in {self.patience:g} s")
+            raise OperationError(op, "timeout", "") from None
+        except asyncio.CancelledError:
+            self._recorder.complete(op, "info", "abandoned")
+            raise
+        self._recorder.complete(op, "ok")
+
+    async def _patiently(self, work: Awaitable[T], patience: float | None = None) -> T:
+        async with asyncio.timeout(self.patience if patience is None else patience):
+            return await work
+
+    async def _sent(self, sending: Awaitable[None], then: Awaitable[T]) -> T:
+        await sending
+        return await then
+
+    async def _replied(self, op: Invoke, sending: Awaitable[None]) -> Frame:
+        reply = self._progress.reply(op.op)
+        try:
+            frame = await self._patiently(self._sent(sending, reply))
+        finally:
+            self._progress.forget(op.op)
+        if not frame.ok:
+            raise _refusal(frame)
+        return frame
+
+    def _on_closed(self, record: Closed) -> None:
+        if self._leaving:
+            return
+        if self.resumes and "resume" in self.abilities:
+            if self._coming_back is None or self._coming_back.done():
+                self._coming_back = asyncio.ensure_future(self._come_back())
+            return
+        for _, end in self._asking.values():
+            if not end.done():
+                end.set_exception(TargetError("disconnected", f"close code {record.code}", definite=False))
+
+    async def _come_back(self) -> None:
+        """Connect again until it works, and read on where each thread stands. The connection may be lost again
+        meanwhile: then another one is tried."""
+        for attempt in itertools.count():
+            pause = RECONNECT_AFTER[min(attempt, len(RECONNECT_AFTER) - 1)]
+            await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
+            try:
+                await self.connect()
+                for thread in sorted(self._threads):
+                    stream = self._recorder.judge.stream(self.number, self.viewer, thread)
+                    if stream.epoch:
+                        await self.attach(thread, epoch=stream.epoch, after=stream.seq)
+            except OperationError:
+                if not self._client.connection:
+                    continue
+            return
+
+
+def _refused(reply: asyncio.Future[Frame], end: asyncio.Future[SeenRun]) -> None:
+    """A run that was refused has no end to wait for."""
+    if not reply.cancelled() and not reply.result().ok and not end.done():
+        end.set_exception(_refusal(reply.result()))
+
+
+def _refusal(frame: Frame) -> TargetError:
+    if frame.error is None:
+        return TargetError("refused", "")
+    return TargetError(frame.error.code, frame.error.message, definite=frame.error.definite)
