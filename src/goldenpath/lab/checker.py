@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from goldenpath.lab.frames import Frame
-from goldenpath.lab.records import Answered, Closed, Complete, Injected, Invoke, Opened, Received, Sampled
+from goldenpath.lab.records import Answered, Closed, Complete, Injected, Invoke, Noted, Opened, Received, Sampled
 from goldenpath.lab.stream import SeenRun, Stream
 from goldenpath.lab.verdict import Verdict
 
@@ -125,6 +125,9 @@ class Checker:
 
     def sampled(self, record: Sampled) -> None:
         """The monitor read figures."""
+
+    def noted(self, record: Noted) -> None:
+        """Something about the run itself."""
 
     def finish(self, at: float) -> None:
         """There is no more; `at` is the time of the last record. Here goes what is wrong because it did not come."""

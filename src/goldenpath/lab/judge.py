@@ -13,6 +13,7 @@ from goldenpath.lab.records import (
     Complete,
     Injected,
     Invoke,
+    Noted,
     Opened,
     Received,
     Record,
@@ -97,6 +98,8 @@ class Judge:
                 self._show("injected", record)
             case Sampled():
                 self._show("sampled", record)
+            case Noted():
+                self._show("noted", record)
         return []
 
     def findings(self) -> list[Finding]:
@@ -183,6 +186,7 @@ _SHOWN = (
     "closed",
     "injected",
     "sampled",
+    "noted",
     "finish",
 )
 

@@ -14,6 +14,8 @@ from goldenpath.lab.records import (
     Injected,
     Invoke,
     Kind,
+    Noted,
+    NoteKind,
     Opened,
     Outcome,
     Received,
@@ -81,6 +83,10 @@ class Recorder:
     def injected(self, fault: str, *, on: bool) -> None:
         """A fault begins or ends."""
         self.take(Injected(perf_counter(), fault, on))
+
+    def noted(self, kind: NoteKind, text: str = "") -> None:
+        """Something about the run itself."""
+        self.take(Noted(perf_counter(), kind, text))
 
     def sampled(self, source: str, figures: dict[str, float]) -> None:
         """The monitor read figures."""

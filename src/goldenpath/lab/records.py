@@ -113,7 +113,21 @@ class Sampled(msgspec.Struct, frozen=True, array_like=True, tag="sampled"):
     figures: dict[str, float]
 
 
-Record = Invoke | Complete | Opened | Received | Closed | Answered | Injected | Sampled
+NoteKind = Literal["begun", "ended", "interrupted", "aborted", "target_lost", "crashed"]
+"""begun: the load begins. ended: the last iteration has ended. interrupted: by whoever started it. aborted: by an
+isolation breach. target_lost: there is no target any more. crashed: a fault of the lab's own. After any of the last four
+the run was not what it should have been: whatever it did not see is unknown."""
+
+
+class Noted(msgspec.Struct, frozen=True, array_like=True, tag="noted", gc=False):
+    """Something about the run itself, e.g. that it was interrupted."""
+
+    at: float
+    kind: NoteKind
+    text: str = ""
+
+
+Record = Invoke | Complete | Opened | Received | Closed | Answered | Injected | Sampled | Noted
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,11 @@ from typing import Final
 import msgspec
 
 from goldenpath.lab.workload import Workload, WorkloadSpec
+from goldenpath.lab.workloads.asking import Asking
 from goldenpath.lab.workloads.golden_path import GoldenPath
 
 WORKLOADS: Final[dict[str, type[Workload]]] = {
+    "asking": Asking,
     "golden_path": GoldenPath,
 }
 

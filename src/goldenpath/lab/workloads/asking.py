@@ -1,0 +1,24 @@
+"""One question an iteration, over a connection that is there already: what loads by rate are made of."""
+
+from __future__ import annotations
+
+import msgspec
+
+from goldenpath.lab.user import User
+from goldenpath.lab.workload import Iteration
+from goldenpath.lab.workloads.golden_path import filler
+
+
+class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Each iteration asks in one of the user's `threads`, in turn."""
+
+    characters: int = 160
+    threads: int = 10
+
+    async def set_up(self, user: User) -> None:
+        await user.login()
+        await user.connect()
+
+    async def iterate(self, user: User, iteration: Iteration) -> None:
+        text = f"{{canary}} {filler(self.characters)}"
+        await user.ask(text, thread=f"ask-{iteration.turn % self.threads}", answer=text)
