@@ -55,7 +55,7 @@ def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., F
     def look(check: str, data_dir: str | None = None, **env: str) -> Finding:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        findings = {finding.what: finding for finding in examine(data_dir)}
+        findings = {finding.what: finding for finding in examine(data_dir=data_dir)}
         others = [finding for finding in findings.values() if finding.what != check]
         assert not [finding for finding in others if finding.verdict == "problem"]
         assert doctor(data_dir=data_dir) == (1 if findings[check].verdict == "problem" else 0)
@@ -90,6 +90,12 @@ def test_a_host_that_is_not_this_machine_s_is_a_problem(examined: Examined) -> N
     found = examined("address", GOLDENPATH_HOST="203.0.113.9")
     assert found.verdict == "problem"
     assert found.found.startswith("cannot listen on 203.0.113.9:0: ")
+
+
+def test_the_address_is_that_of_a_serve_with_the_same_options(goldenpath: Command) -> None:
+    done = goldenpath("doctor", "--host", "203.0.113.9", "--port", "0", GOLDENPATH_HOST="127.0.0.1")
+    assert rows(done)["address"][:2] == ["problem", "cannot listen on 203.0.113.9:0: Cannot assign requested address"]
+    assert done.returncode == 1
 
 
 def test_a_port_in_use_is_a_warning_because_it_may_be_the_server_s(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from goldenpath import __version__
 from goldenpath.cli.serve import serve
 from tests.certificate import make_certificate
 from tests.cli.command import Command
@@ -99,11 +100,17 @@ def test_the_command_itself_shows_no_more(goldenpath: Command, target: str | Non
         assert goldenpath.refused(GOLDENPATH_PROT="1") == "GOLDENPATH_PROT is not a setting of goldenpath"
 
 
-def test_a_data_directory_below_a_file_is_named(goldenpath: Command) -> None:
+@pytest.mark.parametrize("secret", [None, "x" * 32])
+def test_a_data_directory_that_cannot_be_used_is_named(goldenpath: Command, secret: str | None) -> None:
     (goldenpath.folder / "file").write_text("")
-    for name, said in (("file/data", "cannot use file/data: "), ("file", "the data directory file is not a directory")):
-        line = goldenpath.refused("--port", "0", GOLDENPATH_DATA_DIR=name, GOLDENPATH_SECRET="x" * 32)
-        assert line.startswith(said)
+    env = {} if secret is None else {"GOLDENPATH_SECRET": secret}
+    for name, said in (
+        ("file", "the data directory file is not a directory"),
+        ("file/data", "cannot use the data directory file/data: Not a directory"),
+        # Nobody can write there, not even root.
+        ("/proc/goldenpath", "cannot use the data directory /proc/goldenpath: No such file or directory"),
+    ):
+        assert goldenpath.refused("--port", "0", GOLDENPATH_DATA_DIR=name, **env) == said
 
 
 @pytest.mark.parametrize(
@@ -135,6 +142,11 @@ def test_a_fault_in_the_use_of_an_app_is_shown_where_it_is(goldenpath: Command) 
     assert done.stderr.splitlines()[-1] == "goldenpath: 'app' cannot be loaded: ValueError, see above"
 
 
+def test_the_command_tells_its_version(goldenpath: Command) -> None:
+    done = goldenpath("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"goldenpath {__version__}\n", "")
+
+
 @pytest.mark.parametrize("option", ["--port=70000", "--port=x", "--prot=1"])
 def test_a_bad_option_is_named(goldenpath: Command, option: str) -> None:
     done = goldenpath("serve", option)
@@ -154,6 +166,7 @@ def test_tls_files_that_cannot_be_used_are_named(refused: Callable[..., str], tm
     assert said(nowhere, good.key) == f"cannot read {nowhere}: No such file or directory"
     assert said(good.cert, tmp_path) == f"cannot read {tmp_path}: Is a directory"
     assert said(good.cert, other.key).endswith("they do not belong together")
+    assert said(good.key, good.cert).endswith("the first is a key and the second a certificate")
     assert said(good.key, good.key).endswith("PEM is needed, not encrypted")
     assert said(locked.cert, locked.key).endswith("PEM is needed, not encrypted")
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: runs get the drain time, clients are told, and the exit code is 0."""
+"""SIGTERM and SIGINT: runs get the drain time, clients are told, and the exit code is 0 if nothing is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.serverprocess import ServerProcess
 
 Launch = Callable[..., ServerProcess]
 GOING_AWAY = (1001, "the server is shutting down")
-FOR_EVER = program({"do": "say", "text": "so far"}, {"do": "sleep", "ms": 600_000})
+SAY = {"do": "say", "text": "so far"}
+FOR_EVER = program(SAY, {"do": "sleep", "ms": 600_000})
 
 
 async def status(user: User, thread_id: str, run_id: str) -> str:
@@ -249,17 +250,20 @@ async def test_a_server_is_not_ready_before_what_was_interrupted_has_its_end(lau
     await user.http.aclose()
 
 
-async def test_a_stop_with_a_store_that_fails_ends_too(start_server: Launch) -> None:
+@pytest.mark.parametrize("step", [{"do": "sleep", "ms": 60_000}, {"do": "ignore_cancel", "ms": 60_000}])
+async def test_a_stop_with_a_store_that_fails_ends_too_and_says_what_is_lost(
+    start_server: Launch, step: dict[str, Any]
+) -> None:
     server = start_server(GOLDENPATH_DRAIN_TIMEOUT="0.1", GOLDENPATH_CANCEL_GRACE="0.1")
     user = User(server)
     async with user.connect() as socket:
-        await socket.ok("run", agent="scripted", text=FOR_EVER, thread_id="t1", run_id="r1")
+        await socket.ok("run", agent="scripted", text=program(SAY, step), thread_id="t1", run_id="r1")
         await socket.event("TEXT_MESSAGE_END")
         Store(server).fail()
         server.signal(signal.SIGTERM)
         assert await socket.closed() == GOING_AWAY
-        assert await asyncio.to_thread(server.wait, 25) == 0
-    assert "commits_ended" in server.log()  # which says so, as it should
+        assert await asyncio.to_thread(server.wait, 25) == 1
+    assert "goldenpath: what came last could not be written: writing goldenpath.db: the disk is full" in server.log()
     Store(server).work()
     server.start()
     assert await status(user, "t1", "r1") == "interrupted"

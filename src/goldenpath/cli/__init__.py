@@ -6,13 +6,29 @@ from typing import Annotated
 
 import typer
 
+from goldenpath import __version__
+
 app = typer.Typer(
     name="goldenpath",
-    help="Serve AI agents to many users at once, isolated, durable and resumable.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"goldenpath {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def goldenpath(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Serve AI agents to many users at once, isolated, durable and resumable."""
 
 
 @app.command()
@@ -50,12 +66,14 @@ def serve(
 
 @app.command()
 def doctor(
+    host: Annotated[str | None, typer.Option(help="Address that serve shall listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port that serve shall listen on.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="The data directory to look at.")] = None,
 ) -> None:
     """Check that this machine can serve, and say what to do where it cannot."""
     from goldenpath.cli.doctor import doctor as run
 
-    raise typer.Exit(run(data_dir=data_dir))
+    raise typer.Exit(run(host=host, port=port, data_dir=data_dir))
 
 
 def main() -> None:

@@ -32,9 +32,9 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-def doctor(*, data_dir: str | None) -> int:
-    """Print what was found. Returns 0 when nothing stops the server, else 1."""
-    findings = examine(data_dir)
+def doctor(**options: object) -> int:
+    """Print what was found; `options` are those of `serve`. Returns 0 when nothing stops the server, else 1."""
+    findings = examine(**options)
     table = Table(title="goldenpath doctor")
     for column in ("", "What", "Found", "What to do"):
         table.add_column(column, overflow="fold")
@@ -45,10 +45,10 @@ def doctor(*, data_dir: str | None) -> int:
     return 1 if any(finding.verdict == "problem" for finding in findings) else 0
 
 
-def examine(data_dir: str | None) -> list[Finding]:
-    """Every check, in the order in which a start would meet them."""
+def examine(**options: object) -> list[Finding]:
+    """Every check, in the order in which a start with these options would meet them."""
     try:
-        settings = load(None, data_dir=data_dir)
+        settings = load(None, **options)
     except SettingsError as error:
         return [_python(), Finding("settings", "problem", str(error), "correct or unset the variable")]
     return [

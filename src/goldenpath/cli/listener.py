@@ -62,13 +62,21 @@ def check_tls(settings: Settings) -> None:
     """See that the TLS files can be used, without a question for a password. Raises `ListenError`."""
     if settings.tls_cert is None or settings.tls_key is None:
         return
-    for name in (settings.tls_cert, settings.tls_key):
-        try:
-            Path(name).read_bytes()
-        except OSError as error:
-            raise ListenError(f"cannot read {name}: {error.strerror}") from None
+    cert, key = _read(settings.tls_cert), _read(settings.tls_key)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, password="")
     except ssl.SSLError as error:
-        why = "they do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else "PEM is needed, not encrypted"
+        if error.reason == "KEY_VALUES_MISMATCH":
+            why = "they do not belong together"
+        elif b"PRIVATE KEY-----" in cert and b"-----BEGIN CERTIFICATE" in key:
+            why = "the first is a key and the second a certificate"
+        else:
+            why = "PEM is needed, not encrypted"
         raise ListenError(f"cannot use {settings.tls_cert} with the key {settings.tls_key}: {why}") from None
+
+
+def _read(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise ListenError(f"cannot read {name}: {error.strerror}") from None

@@ -26,6 +26,8 @@ from goldenpath.runtime.gateway.http_protocol import GatewayProtocol, protocol_c
 from goldenpath.runtime.interfaces import StoreError
 from goldenpath.wire.errors import GoldenpathError
 
+EXIT_LOST = 1
+"""What was appended last could not be written."""
 EXIT_USAGE = 2
 SWITCH_INTERVAL = 0.001
 """How long a thread may keep the interpreter from another, in seconds: the writer must not wait Python's 5 ms."""
@@ -133,6 +135,7 @@ async def _serve(server: Server, listener: socket.socket) -> int:
         timeout_graceful_shutdown=2,
     )
     http = _Http(config, server, listener)
+    code = 0
     try:
         with http.signals():
             async with server.running():
@@ -140,14 +143,14 @@ async def _serve(server: Server, listener: socket.socket) -> int:
                 await http.serve(sockets=[listener])
     except StoreError as error:
         print(f"goldenpath: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        code = EXIT_LOST if http.started else EXIT_USAGE
     if server.dispatcher.abandoned:
-        # Their runs have ended and everything is on disk, but they obey no cancel: the ordinary way out would wait for
-        # them for ever.
+        # Their runs have ended, and what could be written is on disk, but they obey no cancel: the ordinary way out
+        # would wait for them for ever.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
-    return 0
+        os._exit(code)
+    return code
 
 
 class _Http(uvicorn.Server):

@@ -80,7 +80,8 @@ class Server:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the store, end what an earlier process left, serve; on leaving, drain and close. Raises `StoreError`."""
+        """Open the store, end what an earlier process left, serve; on leaving, drain and close. Raises `StoreError`,
+        also where what came last could not be written."""
         async with self._storage:
             await self.accounts.open()
             unfinished = await self.event_log.start()
@@ -93,9 +94,11 @@ class Server:
                 await self.dispatcher.drain(self.settings.drain_timeout)
                 recovery.cancel()
                 await asyncio.gather(recovery, return_exceptions=True)
-                await self.event_log.stop()
-                await self.gateway.stop()
-                await self.accounts.close()
+                try:
+                    await self.event_log.stop()
+                finally:
+                    await self.gateway.stop()
+                    await self.accounts.close()
 
     async def _recover(self, unfinished: list[Any]) -> None:
         try:

@@ -95,7 +95,8 @@ class EventLog:
         return unfinished
 
     async def stop(self) -> None:
-        """Commit what is pending, then stop. Nothing may be appended afterwards."""
+        """Commit what is pending, then stop. Nothing may be appended afterwards. Raises `StoreError` where something
+        could not be written."""
         for recovered in self._cache.unrecovered.values():
             if not recovered.done():
                 recovered.set_result(None)

@@ -106,11 +106,14 @@ class GroupCommit:
             _logger.critical("commits_ended", exc_info=error)
 
     async def stop(self) -> None:
-        """Commit what is pending, then stop. Nothing may be appended afterwards."""
+        """Commit what is pending, then stop. Nothing may be appended afterwards. Raises `StoreError` where something
+        could not be written: nobody has seen it."""
         self._stopping = True
         self._work.set()
         if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task])
+            if not self._task.cancelled() and (error := self._task.exception()) is not None:
+                raise StoreError(f"what came last could not be written: {error}") from error
 
     # --- gathering ----------------------------------------------------------------------------------------------------
 

@@ -29,11 +29,14 @@ def load_secret(settings: Settings) -> bytes:
     try:
         if not path.exists():
             _create(path)
-        secret = path.read_bytes().strip()
     except FileExistsError:
         raise SettingsError(f"the data directory {path.parent} is not a directory") from None
     except OSError as error:
-        raise SettingsError(f"cannot keep the signing secret in {path}: {error.strerror}") from None
+        raise SettingsError(f"cannot use the data directory {path.parent}: {error.strerror}") from None
+    try:
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
     if len(secret) < MIN_BYTES:
         raise SettingsError(f"{path} is damaged: restore it, or delete it, which logs everybody out")
     return secret

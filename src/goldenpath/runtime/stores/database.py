@@ -85,7 +85,7 @@ class Database:
         except FileExistsError:
             raise StoreError(f"the data directory {self.path.parent} is not a directory") from None
         except OSError as error:
-            raise StoreError(f"cannot use {self.path.parent}: {error.strerror}") from None
+            raise StoreError(f"cannot use the data directory {self.path.parent}: {error.strerror}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
