@@ -95,3 +95,50 @@ def test_writing_something_else_passes_the_question_over(chat: ChatPage) -> None
     chat.expect_answer("never mind")
     expect(question).to_contain_text("Not answered.")
     expect(question.get_by_role("button")).to_have_count(0)
+
+
+def call(chat: ChatPage) -> Locator:
+    """Have the agent leave a tool call to the client, and then say what it was answered."""
+    chat.script(
+        {"do": "tool", "name": "pick_colour", "args": {"of": "paint"}, "pending": True},
+        then=[{"do": "echo", "what": "answers"}],
+    )
+    shown = chat.page.locator("#items .question")
+    expect(shown).to_contain_text("The agent called pick_colour and waits for its result.")
+    return shown
+
+
+def test_a_tool_call_that_is_left_to_the_client_takes_a_result(chat: ChatPage) -> None:
+    question = call(chat)
+    expect(chat.stop).to_be_hidden()
+    chat.page.reload()
+    question.get_by_role("button", name="Answer", exact=True).click()
+    expect(question.get_by_role("alert")).to_have_text("Result: please fill this in.")
+    question.get_by_label("Result").fill("a light blue")
+    question.get_by_role("button", name="Answer", exact=True).click()
+    [answer] = answered(chat)
+    assert answer["content"] == "a light blue"
+    said = "The agent called pick_colour and waits for its result. a light blue"
+    expect(question).to_have_text(said)
+    expect(chat.page.locator("#items [data-kind=tool]")).to_contain_text("done")
+    chat.say("and on it goes")
+    chat.expect_answer("and on it goes")
+    chat.page.reload()
+    expect(question).to_have_text(said)
+    chat.expect_answer("and on it goes")
+
+
+def test_a_tool_call_can_be_declined_or_passed_over(chat: ChatPage) -> None:
+    question = call(chat)
+    question.get_by_role("button", name="Do not answer").click()
+    [answer] = answered(chat)
+    assert answer["content"] == "The user did not want to answer."
+    expect(question).to_contain_text("You did not want to answer.")
+    expect(chat.page.locator("#items [data-kind=tool]")).to_contain_text("failed")
+    chat.new_conversation()
+    question = call(chat)
+    chat.say("never mind")
+    chat.expect_answer("never mind")
+    expect(question).to_contain_text("Not answered.")
+    chat.page.reload()
+    expect(question).to_contain_text("Not answered.")

@@ -65,7 +65,7 @@ class TestItems:
         expect(chat.page.get_by_role("button", name="Try again")).to_have_count(1)
         expect(chat.mine).to_have_count(1)
         chat.page.reload()
-        expect(chat.errors).to_have_count(1)
+        expect(chat.errors).to_have_count(2)
         expect(chat.mine).to_have_count(1)
         chat.say("let us talk of something else")
         chat.expect_answer("let us talk of something else")

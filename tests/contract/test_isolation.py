@@ -95,7 +95,7 @@ def test_every_path_and_operation_is_tried(tmp_path: Path) -> None:
     calls = table(tmp_path)
     named = {name for name, route in calls.items() if "{thread_id}" in route.path}
     assert set(calls) == OPEN | OWN | named, "a new call: say how it is tried as the wrong user"
-    assert named == {"thread", "delete_thread", "messages", "events", "run", "cancel"}
+    assert named == {"thread", "delete_thread", "messages", "ends", "events", "run", "cancel"}
     for name in named:
         left = calls[name].path.replace("{thread_id}", "").replace("{run_id}", "")
         assert "{" not in left, f"{name} has a parameter that these tests do not fill in"

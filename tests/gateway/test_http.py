@@ -295,6 +295,7 @@ CALLS = [
     ("GET", "/v1/threads/t1"),
     ("DELETE", "/v1/threads/t1"),
     ("GET", "/v1/threads/t1/messages"),
+    ("GET", "/v1/threads/t1/ends"),
     ("GET", "/v1/threads/t1/events"),
     ("GET", "/v1/threads/t1/runs/r1"),
     ("POST", "/v1/threads/t1/runs/r1/cancel"),

@@ -73,6 +73,7 @@ def test_every_answer_without_a_token_too(case: Case[Any], server: ServerProcess
 EXISTING = [
     ("GET", "/v1/threads/{thread_id}", 200),
     ("GET", "/v1/threads/{thread_id}/messages", 200),
+    ("GET", "/v1/threads/{thread_id}/ends", 200),
     ("GET", "/v1/threads/{thread_id}/runs/{run_id}", 200),
     ("POST", "/v1/threads/{thread_id}/runs/{run_id}/cancel", 202),
     ("GET", "/v1/threads", 200),

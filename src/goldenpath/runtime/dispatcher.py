@@ -23,8 +23,11 @@ from goldenpath.runtime.execution import Execution, interrupted
 from goldenpath.runtime.interfaces import LogStore, RunRow, RunStatus, ThreadKey, ThreadRow
 from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.runtime.registry import Registry
+from goldenpath.runtime.run_ends import RunEnds
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
+from goldenpath.runtime.turns import Turns
+from goldenpath.wire.answers import RunEnd
 from goldenpath.wire.commands import OnBusy
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import RunAgentInput, UserMessage, encode
@@ -32,6 +35,8 @@ from goldenpath.wire.ids import RequestId, RunId, ThreadId, UserId, new_id
 
 SHOWN_RUNS: Final = 200
 """How many runs the description of a thread lists at most."""
+SHOWN_ENDS: Final = 1000
+"""Of how many runs, the newest, the ends are shown."""
 BEYOND_QUEUE: Final = 64
 """How many runs that were cancelled in the queue a thread may hold until their turn comes."""
 
@@ -82,6 +87,8 @@ class Dispatcher:
         self._store = store
         self._clock = clock
         self._settings = settings
+        self._ends = RunEnds(event_log, store, settings.max_history_bytes)
+        self._turns = Turns(clock)
         self._executions: dict[tuple[str, RunId], Execution] = {}
         self._draining = False
         self._drained = False
@@ -347,6 +354,19 @@ class Dispatcher:
             except LogDeletedError:
                 raise RequestError("not_found", "there is no such thread") from None
             return log, seq, messages
+
+    async def ends(self, principal: Principal, thread_id: str) -> tuple[ThreadLog, list[RunEnd]]:
+        """How the newest runs ended (`RunEnds.read`); no end is missing that is in the history as read before.
+
+        A user's come one after another (`Turns`). Raises `RequestError` (`not_found`).
+        """
+        async with self.opened(principal, thread_id) as log:
+            await self._ends_durable(log)
+            async with self._turns.turn(principal.user_id):
+                ends = await self._ends.read(log, await self._store.runs(log.epoch, SHOWN_ENDS))
+            if log.deleted:
+                raise RequestError("not_found", "there is no such thread")
+            return log, ends
 
     async def delete(self, principal: Principal, thread_id: str) -> None:
         """Remove a thread. Returns when that is durable. Raises `RequestError` (`not_found`)."""

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from goldenpath.wire.events import ResumeEntry
+
 
 def _described(**schema: Any) -> msgspec.Meta:
     """What the OpenAPI document says of a field. The call itself checks it, and knows which error a wrong one is."""
@@ -95,6 +97,30 @@ class Messages(msgspec.Struct):
     epoch: str
     seq: int
     messages: list[msgspec.Raw]
+
+
+class RunEnd(msgspec.Struct):
+    """How one run ended: its terminal event and that event's `seq`.
+
+    `after`: the ids of the messages and tool calls that began last before it, the last first. `resume`: what the run
+    answered, null where it answered nothing or that is not held any more. `answers`: where the run asked, or left tool
+    calls to the client, what the next run brought for it (by interrupt or tool call); null while none has begun.
+    """
+
+    run_id: str
+    seq: int
+    event: msgspec.Raw
+    after: list[str]
+    resume: list[ResumeEntry] | None
+    answers: list[ResumeEntry] | None
+
+
+class Ends(msgspec.Struct):
+    """`ends` are those of the runs that did not just finish, in the order of the log, as far as they are held."""
+
+    thread_id: str
+    epoch: str
+    ends: list[RunEnd]
 
 
 class RunInfo(msgspec.Struct):

@@ -5,9 +5,10 @@ import { Transcript } from "../../../src/goldenpath/runtime/gateway/pages/js/tra
 
 /** A transcript fed with events, numbered from `seq` on. */
 class Feed {
-  constructor(messages = [], seq = 0) {
+  constructor(messages = [], seq = 0, ends = []) {
     this.transcript = new Transcript();
-    this.transcript.load(messages, seq);
+    this.transcript.load(messages);
+    this.transcript.settle(ends, seq);
     this.seq = seq;
   }
 
@@ -70,13 +71,75 @@ test("an open message that had no text in the history yet gets it", () => {
   assert.deepEqual(plain(feed), ["user: hi", "assistant: Hello"]);
 });
 
-test("the last event of the history is looked at only for how the last run ended", () => {
-  const feed = new Feed([user("u1", "hi"), assistant("a1", "Hel")], 9);
-  const frame = (event) => ({ thread_id: "t", run_id: "r", seq: 9, event });
-  feed.transcript.apply(frame(text("a1", "again")));
-  assert.deepEqual(plain(feed), ["user: hi", "assistant: Hel"]);
-  feed.transcript.apply(frame({ type: "RUN_ERROR", message: "x", code: "run_interrupted" }));
-  assert.deepEqual(feed.kinds, ["message", "message", "error"]);
+/** How a run ended, as the server says it for a history. */
+const end = (run_id, seq, event, after, answers = null, resume = null) => ({ run_id, seq, event, after, resume, answers });
+const failed = { type: "RUN_ERROR", message: "x", code: "run_interrupted" };
+const stopped = finished({ type: "cancelled" });
+
+test("each end stands after what its run said, also where that is no message", () => {
+  const call = { id: "c1", type: "function", function: { name: "f", arguments: "{}" } };
+  const history = [user("u1", "1"), user("u2", "2"), assistant("a2", "", [call]), user("u3", "3")];
+  const ends = [
+    end("r1", 4, failed, ["empty", "u1"]),
+    end("r2", 9, stopped, ["c1", "a2", "u2"]),
+    end("r2-again", 11, failed, ["c1", "a2", "u2"]),
+    end("r3", 13, stopped, ["u3"]),
+    end("r4", 17, failed, ["u4"]), // it ended after the history was read: its end comes as an event
+  ];
+  const feed = new Feed(history, 13, ends);
+  const expected = ["message", "error", "message", "tool", "stopped", "error", "message", "stopped"];
+  assert.deepEqual(feed.kinds, expected);
+  assert.deepEqual(feed.transcript.items.filter((item) => item.runId).map((item) => item.runId), ["r1", "r2", "r2-again", "r3"]);
+  feed.transcript.settle(ends, 13);
+  assert.deepEqual(feed.kinds, expected);
+});
+
+test("an end before every message stands first, and one that knows no place behind the end before it", () => {
+  const feed = new Feed([user("u1", "1"), user("u2", "2")], 9, [
+    end("r0", 2, failed, []),
+    end("r1", 4, failed, ["u1"]),
+    end("r2", 7, failed, ["gone"]),
+  ]);
+  assert.deepEqual(feed.kinds, ["error", "message", "error", "error", "message"]);
+});
+
+test("an end that was seen live is not shown again when the ends are read after a gap", () => {
+  const feed = new Feed().put(null, snapshot(user("u1", "1")));
+  feed.put("r2", started(user("u2", "2")), failed);
+  feed.transcript.settle([end("r1", 1, stopped, ["u1"]), end("r2", 3, failed, ["u2", "u1"])], 1);
+  assert.deepEqual(feed.kinds, ["message", "stopped", "message", "error"]);
+});
+
+test("a question of the history is answered by what the next run brought, or passed over, or open", () => {
+  const asked = finished({ type: "interrupt", interrupts: [{ id: "i1", reason: "x" }] });
+  const yes = [{ interruptId: "i1", status: "resolved", payload: true }];
+  const answers = (given) => new Feed([user("u1", "1")], 9, [end("r1", 3, asked, ["u1"], given)]).item("question").answers;
+  assert.deepEqual(answers(yes), yes);
+  assert.deepEqual(answers([]), [{ interruptId: "i1", status: "passed" }]);
+  assert.equal(answers(null), null);
+});
+
+test("what a failed run of the history answered is known, so that it can be tried again", () => {
+  const resume = [{ interruptId: "i1", status: "cancelled" }];
+  const feed = new Feed([user("u1", "1")], 9, [end("r2", 5, failed, ["u1"], null, resume)]);
+  assert.deepEqual(feed.transcript.resumeOf("r2"), resume);
+});
+
+test("tool calls that wait for their results are a question, live and in the history", () => {
+  const pending = finished({ type: "success", pendingToolCallIds: ["c1"] });
+  const live = new Feed().put("r", { type: "TOOL_CALL_START", toolCallId: "c1", toolCallName: "weather" }, pending);
+  const call = { id: "c1", type: "function", function: { name: "weather", arguments: "" } };
+  const read = new Feed([assistant("a1", "", [call])], 5, [end("r", 5, pending, ["c1"])]);
+  for (const feed of [live, read]) {
+    assert.deepEqual(feed.kinds, ["tool", "question"]);
+    const { interrupts, answers, wantsResults } = feed.item("question");
+    assert.deepEqual([interrupts.length, interrupts[0].id, answers, wantsResults], [1, "c1", null, true]);
+    assert.match(interrupts[0].message, /weather/);
+    feed.put("r2", started({ id: "m1", role: "tool", toolCallId: "c1", content: "sunny" }));
+    const answered = [{ interruptId: "c1", status: "resolved", payload: "sunny" }];
+    assert.deepEqual(feed.item("question").answers, answered);
+    assert.equal(feed.item("tool").result, "sunny");
+  }
 });
 
 test("a message that the history holds is not shown twice", () => {
@@ -222,13 +285,6 @@ test("after a gap the snapshot replaces all, and events may continue its open me
   feed.put("r2", text("a2", "!"));
   assert.deepEqual(plain(feed), ["user: hi", "user: more", "assistant: Sure!"]);
   assert.equal(feed.transcript.activeRun, "r2");
-});
-
-test("a gap in a log shorter than the history counts from the snapshot on", () => {
-  const feed = new Feed([user("u1", "old")], 50);
-  feed.transcript.apply({ thread_id: "t", run_id: null, seq: 2, event: snapshot(user("u9", "new")) });
-  feed.transcript.apply({ thread_id: "t", run_id: "r", seq: 3, event: textStart("a9") });
-  assert.deepEqual(plain(feed), ["user: new", "assistant: "]);
 });
 
 test("an agent's own snapshot keeps the places of what stays, and what is no message", () => {

@@ -174,6 +174,10 @@ class HttpApi:
         log, seq, messages = await self._gateway.dispatcher.messages(principal, request.name("thread_id"))
         return answer(answers.Messages(log.key.thread_id, log.epoch, seq, [msgspec.Raw(body) for body in messages]))
 
+    async def ends(self, request: Request, principal: Principal) -> Answer:
+        log, ends = await self._gateway.dispatcher.ends(principal, request.name("thread_id"))
+        return answer(answers.Ends(log.key.thread_id, log.epoch, ends))
+
     async def events(self, request: Request, principal: Principal, send: Send) -> None:
         gateway = self._gateway
         cursor = _cursor(request)

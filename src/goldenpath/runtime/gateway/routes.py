@@ -128,6 +128,10 @@ def routes(api: HttpApi) -> list[Route]:
             ("bad_request", "not_found"), None, answers.Messages, own=api.messages,
         ),
         Route(
+            "GET", "/v1/threads/{thread_id}/ends", "ends", "How its runs ended, where they did not just finish", 200,
+            "threads", ("bad_request", "not_found"), None, answers.Ends, own=api.ends,
+        ),
+        Route(
             "GET", "/v1/threads/{thread_id}/events", "events", "The log after a cursor, then live, over SSE", 200,
             "threads", ("bad_request", "not_found", "rate_limited", "draining"), stream=api.events,
             parameters=(

@@ -61,6 +61,11 @@ export class Api {
     return this.#call("GET", `v1/threads/${encodeURIComponent(threadId)}/messages`);
   }
 
+  /** How the thread's runs ended, where they did not just finish: what the messages do not say. */
+  ends(threadId) {
+    return this.#call("GET", `v1/threads/${encodeURIComponent(threadId)}/ends`);
+  }
+
   run(threadId, runId) {
     return this.#call("GET", `v1/threads/${encodeURIComponent(threadId)}/runs/${encodeURIComponent(runId)}`);
   }

@@ -1,12 +1,14 @@
 /**
  * One open conversation: its history, the events that follow, and what this tab asked for. No DOM.
  *
- * Opening reads the history, which is complete up to an event, and follows the thread from the event before that one:
- * if the thread is idle, the last event says how the last run ended, which the messages do not.
+ * Opening reads the history, which is complete up to an event, then how the runs in it ended, which the messages do not
+ * say, and follows the thread from that event.
  */
 
 import { Outbox } from "./outbox.js";
 import { Transcript } from "./transcript.js";
+
+const NOT_ANSWERED = "The user did not want to answer.";
 
 export class Conversation {
   transcript = new Transcript();
@@ -69,11 +71,12 @@ export class Conversation {
     const accepted = this.waiting.filter(isAccepted);
     try {
       const history = await this.#api.messages(this.threadId);
-      const thread = await this.#api.thread(this.threadId);
+      const [thread, ends] = await Promise.all([this.#api.thread(this.threadId), this.#api.ends(this.threadId)]);
       if (this.#closed) return;
-      this.transcript.load(history.messages, history.seq);
+      this.transcript.load(history.messages);
+      if (ends.epoch === history.epoch) this.transcript.settle(ends.ends, history.seq);
       this.#takeRuns(thread.runs, accepted);
-      this.#connection.follow(this.threadId, { epoch: history.epoch, seq: Math.max(0, history.seq - 1) });
+      this.#connection.follow(this.threadId, { epoch: history.epoch, seq: history.seq });
       this.phase = "ready";
       this.#learnAgent(thread.runs);
     } catch (problem) {
@@ -101,7 +104,7 @@ export class Conversation {
       this.stopping = false;
       this.#on.moved();
     }
-    if (event.type === "MESSAGES_SNAPSHOT" && runId === null) this.#reviewRuns();
+    if (event.type === "MESSAGES_SNAPSHOT" && runId === null) this.#reviewRuns(frame.seq);
     this.#on.changed();
   }
 
@@ -138,9 +141,10 @@ export class Conversation {
   }
 
   /** The entry that answers the questions of a run: the agent that asked gets the answers. Rejects with `Problem`. */
-  async answer(question, resume) {
+  async answer(question, answers) {
     const agent = await this.#agentOf(question.runId);
-    return this.#ask({ agent, input: { messages: [], resume } });
+    if (!question.wantsResults) return this.#ask({ agent, input: { messages: [], resume: answers } });
+    return this.#ask({ agent, input: { messages: answers.map((answer) => resultMessage(this.#newId(), answer)) } });
   }
 
   /**
@@ -172,11 +176,13 @@ export class Conversation {
     this.#on.moved();
   }
 
-  /** After a gap it is not known whether a run is active: the thread's record says it. */
-  async #reviewRuns() {
+  /** After a gap it is not known whether a run is active, nor how those before `seq` ended. */
+  async #reviewRuns(seq) {
     try {
-      const thread = await this.#api.thread(this.threadId);
-      if (!this.#closed) this.#takeRuns(thread.runs, this.waiting.filter(isAccepted));
+      const [thread, ends] = await Promise.all([this.#api.thread(this.threadId), this.#api.ends(this.threadId)]);
+      if (this.#closed) return;
+      this.#takeRuns(thread.runs, this.waiting.filter(isAccepted));
+      if (ends.epoch === this.#connection.cursor(this.threadId)?.epoch) this.transcript.settle(ends.ends, seq);
       this.#on.changed();
     } catch {
       // The next event of the run says the same.
@@ -200,6 +206,13 @@ export class Conversation {
       // Whatever is chosen stays chosen.
     }
   }
+}
+
+/** The answer to a tool call that waits for its result, as the message that brings it. */
+function resultMessage(id, { interruptId, status, payload }) {
+  const message = { id, role: "tool", toolCallId: interruptId };
+  if (status === "resolved") return { ...message, content: payload };
+  return { ...message, content: NOT_ANSWERED, error: NOT_ANSWERED };
 }
 
 /** Whether the server has an entry's run: then the thread's record says whether it has begun. */

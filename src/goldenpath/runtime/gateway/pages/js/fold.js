@@ -5,7 +5,17 @@
  * (or get the one that has its key), `touch` one that changed, name a `next` thing that has no id of its own.
  */
 
-import { activityItem, contentText, itemsOf, messageItem, messageKey, resultOf, toolItem, toolKey } from "./items.js";
+import {
+  activityItem,
+  contentText,
+  itemsOf,
+  messageItem,
+  messageKey,
+  questionItem,
+  resultOf,
+  toolItem,
+  toolKey,
+} from "./items.js";
 import { applyPatch } from "./json_patch.js";
 
 /** Put a result where its call is; without a call it is shown alone. */
@@ -43,19 +53,34 @@ function addOutcome(fold, outcome, runId) {
   if (outcome?.type === "cancelled") {
     fold.add({ key: `stopped ${runId}`, kind: "stopped", runId, open: false });
   } else if (outcome?.type === "interrupt") {
-    const { interrupts } = outcome;
-    fold.add({ key: `question ${runId}`, kind: "question", runId, interrupts, answers: null, open: false });
+    fold.add(questionItem(runId, outcome.interrupts, false));
+  } else if (outcome?.pendingToolCallIds?.length > 0) {
+    const asked = outcome.pendingToolCallIds.map((id) => resultWanted(id, fold.get(toolKey(id))?.name));
+    fold.add(questionItem(runId, asked, true));
   }
 }
 
-/** A run began: the questions before it are answered by it, or passed over. */
-function answerQuestions(fold, resume) {
-  const answers = new Map((resume ?? []).map((entry) => [entry.interruptId, entry]));
-  for (const item of fold.transcript.items) {
-    if (item.kind !== "question" || item.answers !== null) continue;
-    item.answers = item.interrupts.map(({ id }) => answers.get(id) ?? { interruptId: id, status: "passed" });
-    fold.touch(item);
-  }
+/** A tool call that a run left to the client, as a question: what is the result? */
+function resultWanted(id, name = "a tool") {
+  const message = `The agent called ${name || "a tool"} and waits for its result.`;
+  return { id, message, responseSchema: { type: "string", title: "Result", maxLength: 10_000 } };
+}
+
+/** A run began that brought `answers`: the questions before it are answered by it, or passed over. */
+function answerQuestions(fold, answers) {
+  for (const item of fold.transcript.items) if (answerQuestion(item, answers)) fold.touch(item);
+}
+
+/** Answer an item by what the next run brought. Returns whether it is a question that had no answers yet. */
+export function answerQuestion(item, answers) {
+  if (item.kind !== "question" || item.answers !== null) return false;
+  const given = new Map(answers.map((entry) => [entry.interruptId, entry]));
+  item.answers = item.interrupts.map(({ id }) => given.get(id) ?? { interruptId: id, status: "passed" });
+  return true;
+}
+
+function answerOf({ toolCallId, text, error }) {
+  return { interruptId: toolCallId, status: error === null ? "resolved" : "cancelled", payload: text };
 }
 
 /** What each type does: `(fold, event, runId)`. Types that are missing here change nothing that is shown. */
@@ -63,11 +88,13 @@ export const HANDLERS = {
   RUN_STARTED(fold, event, runId) {
     const resume = event.input?.resume ?? null;
     if (resume !== null) fold.resumed(runId, resume);
-    answerQuestions(fold, resume);
-    for (const message of event.input?.messages ?? []) {
+    const messages = event.input?.messages ?? [];
+    const results = messages.map(resultOf).filter((result) => result !== null);
+    answerQuestions(fold, [...(resume ?? []), ...results.map(answerOf)]);
+    for (const message of messages) {
       for (const item of itemsOf(message)) fold.add(item);
-      addResult(fold, resultOf(message));
     }
+    for (const result of results) addResult(fold, result);
   },
   RUN_FINISHED(fold, event, runId) {
     if (event.result !== undefined && event.result !== null) {

@@ -10,7 +10,8 @@
  *     custom     name, value, count        an event of the application's own: the last of `count` in a row
  *     activity   id, type, content         structured progress, replaced and patched as it goes
  *     result     value                     what a run returned
- *     question   runId, interrupts, answers   a run stopped to ask; `answers` null: not answered yet
+ *     question   runId, interrupts, answers, wantsResults   a run stopped to ask; `answers` null: not answered yet;
+ *                                      `wantsResults`: each interrupt is a tool call that waits for its result
  *     error      runId, code, message      a run failed
  *     stopped    runId                     a run was cancelled
  */
@@ -59,6 +60,10 @@ export function itemsOf(message) {
 
 export function activityItem(id, type, content) {
   return { key: messageKey(id), kind: "activity", id, type, content, open: false };
+}
+
+export function questionItem(runId, interrupts, wantsResults) {
+  return { key: `question ${runId}`, kind: "question", runId, interrupts, answers: null, wantsResults, open: false };
 }
 
 /** What a message of role tool says about its call, else null. */

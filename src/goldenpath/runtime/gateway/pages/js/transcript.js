@@ -1,13 +1,13 @@
 /**
  * Folds the events of one thread into the items that show it. No DOM, no network: frames in, items out.
  *
- * It starts from the history, which is complete up to an event; the events after it continue the history, also in the
- * middle of a message. `takeChanges` says what a view has to draw again.
+ * It starts from the history, which is complete up to an event, and from how the runs in it ended; the events after it
+ * continue the history, also in the middle of a message. `takeChanges` says what a view has to draw again.
  */
 
 import { Chunks } from "./chunks.js";
-import { HANDLERS, addResult } from "./fold.js";
-import { itemsOf, resultOf } from "./items.js";
+import { HANDLERS, addResult, answerQuestion } from "./fold.js";
+import { itemsOf, messageKey, resultOf, toolKey } from "./items.js";
 
 export class Transcript {
   /** In the order in which they are shown. */
@@ -22,15 +22,39 @@ export class Transcript {
   #ended = new Set();
   #resumes = new Map();
   #chunks = new Chunks();
-  #loaded = 0;
   #serial = 0;
   #changed = new Set();
   #reset = true;
 
-  /** Start from a history that is complete up to event `seq`. */
-  load(messages, seq) {
-    this.#loaded = seq;
+  /** Start from a history. */
+  load(messages) {
     this.#replace(messages.flatMap(itemsOf), messages);
+  }
+
+  /**
+   * Show how the runs of a history ended that is complete up to event `seq`: each end after what its run said. What
+   * ended later comes as an event.
+   *
+   * @param {{run_id: string, seq: number, event: object, after: string[], resume: object[] | null,
+   *   answers: object[] | null}[]} ends in their order
+   */
+  settle(ends, seq) {
+    const places = new Map(this.items.map((item, index) => [item.key, index + 1]));
+    const placed = new Map();
+    let place = 0;
+    for (const { run_id: runId, event, after, resume, answers } of ends.filter((end) => end.seq <= seq)) {
+      const known = after.flatMap((id) => [messageKey(id), toolKey(id)]).find((key) => places.has(key));
+      place = Math.max(place, places.get(known) ?? 0);
+      const items = placed.get(place) ?? [];
+      placed.set(place, items);
+      HANDLERS[event.type]({ ...this.#fold, add: (item) => items.push(item) }, event, runId);
+      if (resume !== null) this.#resumes.set(runId, resume);
+      if (answers !== null) items.forEach((item) => answerQuestion(item, answers));
+    }
+    const settled = [undefined, ...this.items].flatMap((item, index) => [item, ...(placed.get(index) ?? [])]).slice(1);
+    this.items = settled.filter((item) => (this.#byKey.get(item.key) ?? item) === item);
+    for (const item of this.items) this.#byKey.set(item.key, item);
+    this.#reset = true;
   }
 
   /**
@@ -67,12 +91,10 @@ export class Transcript {
   }
 
   /** Fold one event frame. Types that are not known are left out. */
-  apply({ run_id: runId, seq, event }) {
+  apply({ run_id: runId, event }) {
     const isSnapshot = event.type === "MESSAGES_SNAPSHOT" && runId === null;
-    if (isSnapshot) this.#loaded = 0;
     const handler = HANDLERS[event.type];
     const terminal = event.type === "RUN_FINISHED" || event.type === "RUN_ERROR";
-    if (seq <= this.#loaded && !terminal) return; // the history holds it; how the last run ended it does not
     if (runId !== null) this.activeRun = terminal ? null : runId;
     if (terminal) this.#end(runId);
     if (isSnapshot) this.#gap(event.messages);
