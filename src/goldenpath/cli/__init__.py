@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from goldenpath import __version__
+from goldenpath.cli.lab import app as lab
 
 app = typer.Typer(
     name="goldenpath",
@@ -29,6 +30,9 @@ def goldenpath(
     ] = False,
 ) -> None:
     """Serve AI agents to many users at once, isolated, durable and resumable."""
+
+
+app.add_typer(lab)
 
 
 @app.command()

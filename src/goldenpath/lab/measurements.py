@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from statistics import median
 from typing import ClassVar, TypeVar
 
 import msgspec
@@ -45,6 +46,16 @@ class Measured(msgspec.Struct):
     """The same durations as `run`, by user."""
 
 
+class Moment(msgspec.Struct, frozen=True):
+    """How far a run is, for those who watch it."""
+
+    runs: int
+    """That ended well."""
+    failed: int
+    first_token: float | None
+    """The median since the last time, in seconds; None where there was none."""
+
+
 class Measurements(Checker):
     """Reads durations and counts off a history. It finds no violations."""
 
@@ -59,6 +70,7 @@ class Measurements(Checker):
         self._users: dict[int, Histogram] = defaultdict(Histogram)
         self._asked: dict[tuple[int, str, str], Invoke] = {}
         self._events = 0
+        self._recent: list[float] = []
 
     def invoked(self, op: Invoke) -> None:
         if op.intended != op.at:
@@ -78,6 +90,7 @@ class Measurements(Checker):
             return
         if run.first_at is not None:
             self._durations["first_token"].record(run.first_at - op.intended)
+            self._recent.append(run.first_at - op.intended)
             self._first_tokens[int(run.first_at)].record(run.first_at - op.intended)
         if run.outcome == "success":
             self._durations["run"].record(at - op.intended)
@@ -97,10 +110,14 @@ class Measurements(Checker):
         elif ok:
             self._durations[op.kind].record(record.at - op.intended)
 
-    def fold(self) -> None:
-        """Let values that were recorded take no memory any more. Call it every second or so."""
+    def tick(self) -> Moment:
+        """How far it is. Call it every second or so: values that were recorded take no memory any more then."""
         for histogram in self._durations.values():
             histogram.fold()
+        recent, self._recent = self._recent, []
+        asked = self._outcomes["ask"]
+        ok = asked["ok"]
+        return Moment(runs=ok, failed=asked.total() - ok, first_token=median(recent) if recent else None)
 
     def measured(self) -> Measured:
         """What was measured so far."""

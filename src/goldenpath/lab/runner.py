@@ -47,13 +47,18 @@ class Runner:
         self.crashed: list[str] = []
         """Exceptions of the workload's own, which are nobody's but ours, in words."""
 
-    async def set_up(self) -> None:
-        """Prepare all users. One who fails is recorded and stays: his iterations will fail, too."""
+    async def set_up(self) -> list[str]:
+        """Prepare all users. Whoever fails is recorded and stays: their iterations fail, too. Returns why they did."""
+        failures: list[str] = []
 
         async def prepare(user: User) -> None:
-            await self._guard(self._workload.set_up(user))
+            try:
+                await self._workload.set_up(user)
+            except OperationError as error:
+                failures.append(str(error))
 
         await _limited(partial(prepare, user) for user in self.users.values())
+        return failures
 
     async def run(self, zero: float) -> None:
         """Everything that arrives from `zero` (a time of `perf_counter`) on; returns when the last iteration ended."""

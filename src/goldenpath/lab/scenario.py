@@ -29,8 +29,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 def adapted(
     scenario: Scenario, *, users: int | None = None, rate: float | None = None, duration: float | None = None
 ) -> Scenario:
-    """The scenario in another size. `rate`: the highest, a second, the others in proportion. `duration`: of the load, in
-    seconds. Raises ValueError where the scenario has no such thing."""
+    """The scenario in another size. `rate`: the highest, a second, the others in proportion. `duration`: of the load,
+    in seconds. Raises ValueError where the scenario has no such thing."""
     arrivals = scenario.arrivals
     if users is not None:
         scenario = msgspec.structs.replace(scenario, users=users)

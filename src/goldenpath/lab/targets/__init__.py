@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,6 +27,17 @@ def _goldenpath(options: dict[str, Any]) -> Target:
 TARGETS: Final[dict[str, Callable[[dict[str, Any]], Target]]] = {
     "goldenpath": _goldenpath,
 }
+
+
+def parse_target(text: str | None) -> TargetSpec | None:
+    """What `--target` says; None for a server of our own. Raises ValueError."""
+    if text is None:
+        return None
+    if text.startswith(("http://", "https://")):
+        return TargetSpec(
+            "goldenpath", {"url": text, "simulation_key": os.environ.get("GOLDENPATH_SIMULATION_KEY", "")}
+        )
+    raise ValueError(f"{text!r} is no target")
 
 
 def make_target(spec: TargetSpec) -> Target:

@@ -1,0 +1,80 @@
+"""`goldenpath lab`: run scenarios, judge and report stored runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="lab",
+    help="Drive a server with many users, check every event, give a verdict.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+MISSING = "goldenpath: the lab needs a few packages more: pip install 'goldenpath[lab]'"
+EXIT_USAGE = 2
+
+
+@app.callback()
+def _lab() -> None:
+    try:
+        import aiohttp  # noqa: F401
+        import psutil  # noqa: F401
+    except ImportError:
+        print(MISSING, file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE) from None
+
+
+@app.command("list")
+def list_scenarios() -> None:
+    """The scenarios, and what each checks."""
+    from goldenpath.cli.lab_run import show_scenarios
+
+    show_scenarios()
+
+
+@app.command()
+def run(
+    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO...", help="Names from `goldenpath lab list`.")],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="What to test: a goldenpath server's URL, agui+URL of an AG-UI endpoint, or ws+FILE, a mapping file"
+            " of a WebSocket chat. Without it: a goldenpath server of the lab's own."
+        ),
+    ] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="How many users, instead of the scenario's.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="The highest rate, in iterations a second.")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.1, help="How long the load lasts, in seconds.")] = None,
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Service levels, TOML or JSON, over the default ones.")
+    ] = None,
+    level: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=LIMIT", help="Another limit for one service level.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is left to chance.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes make the load.")] = 1,
+    fault: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="A fault to inject, e.g. kill@10.")] = None,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the reports and the history go.")] = None,
+) -> None:
+    """Run scenarios and give a verdict. Exit code 0: pass, 1: fail, 2: unknown."""
+    from goldenpath.cli.lab_run import Options
+    from goldenpath.cli.lab_run import run as run_scenarios
+
+    options = Options(
+        scenarios=scenarios,
+        target=target,
+        users=users,
+        rate=rate,
+        duration=duration,
+        thresholds=thresholds,
+        levels=level or [],
+        seed=seed,
+        workers=workers,
+        faults=fault or [],
+        out=out,
+    )
+    raise typer.Exit(run_scenarios(options))

@@ -1,0 +1,159 @@
+"""`goldenpath lab run`: carries scenarios out one after another and shows how they go."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from goldenpath.lab.checker import Violation
+from goldenpath.lab.experiment import Experiment, Job, Watcher
+from goldenpath.lab.scenario import Scenario, adapted
+from goldenpath.lab.scenarios import SCENARIOS
+from goldenpath.lab.targets import TargetSpec, parse_target
+from goldenpath.lab.worker import Tick
+
+EXIT_USAGE = 2
+PLAIN_EVERY = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says."""
+
+    scenarios: list[str]
+    target: str | None
+    users: int | None
+    rate: float | None
+    duration: float | None
+    thresholds: str | None
+    levels: list[str]
+    seed: int
+    workers: int
+    faults: list[str]
+    out: str | None
+
+
+class UsageError(Exception):
+    """The command line asks for something that there is not; the message says what there is."""
+
+
+def show_scenarios() -> None:
+    """A table of the catalogue."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("scenario", "users", "what a pass says"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "what a pass says")
+    for scenario in SCENARIOS.values():
+        table.add_row(scenario.name, str(scenario.users), scenario.checks)
+    Console().print(table)
+
+
+def run(options: Options) -> int:
+    """Run what the options say; returns the exit code. What is wrong with them is one line on stderr."""
+    try:
+        jobs = list(_jobs(options))
+    except (UsageError, ValueError, OSError) as error:
+        print(f"goldenpath: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    console = Console()
+    return asyncio.run(_run(jobs, console))
+
+
+def _jobs(options: Options) -> Sequence[Job]:
+    target: TargetSpec | None = parse_target(options.target)
+    out = Path(options.out or time.strftime("lab-%Y%m%d-%H%M%S"))
+    chosen: list[Scenario] = []
+    for name in options.scenarios:
+        if name not in SCENARIOS:
+            raise UsageError(f"there is no scenario {name!r}; `goldenpath lab list` shows them")
+        scenario = adapted(SCENARIOS[name], users=options.users, rate=options.rate, duration=options.duration)
+        chosen.append(msgspec.structs.replace(scenario, faults=(*scenario.faults, *options.faults)))
+    return [
+        Job(
+            scenario=scenario,
+            directory=out / scenario.name,
+            target=target,
+            target_name=options.target or "a goldenpath server of the lab's own",
+            seed=options.seed,
+            workers=options.workers,
+            command=shlex.join(["goldenpath", *sys.argv[1:]]),
+        )
+        for scenario in chosen
+    ]
+
+
+async def _run(jobs: Sequence[Job], console: Console) -> int:
+    loop = asyncio.get_running_loop()
+    for job in jobs:
+        shown = _Shown(console, job)
+        experiment = Experiment(job, shown)
+        loop.add_signal_handler(signal.SIGINT, experiment.interrupt)
+        try:
+            await experiment.run()
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            shown.end()
+        if experiment.interrupted:
+            break
+    return 0
+
+
+class _Shown(Watcher):
+    """Shows a run while it goes: a line that changes on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, job: Job) -> None:
+        self._console = console
+        self._job = job
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._last = 0.0
+        self._before: tuple[float, int] = (0.0, 0)
+        self._violations = 0
+
+    def begun(self, job: Job) -> None:
+        self._console.print(f"[bold]{job.scenario.name}[/]: {job.scenario.users} users against {job.target_name}")
+        if self._live is not None:
+            self._live.start()
+
+    def ticked(self, ticks: Sequence[Tick], seconds: float) -> None:
+        events = sum(tick.events for tick in ticks)
+        then, before = self._before
+        rate = (events - before) / max(seconds - then, 1e-9)
+        line = _line(ticks, seconds, rate, self._violations)
+        if self._live is not None:
+            self._before = (seconds, events)
+            self._live.update(line, refresh=True)
+        elif seconds - self._last >= PLAIN_EVERY:
+            self._before = (seconds, events)
+            self._last = seconds
+            self._console.print(line)
+
+    def seen(self, violation: Violation) -> None:
+        self._violations += 1
+        if self._violations == 1:
+            self._console.print(f"[red]{violation.checker}: {violation.kind}[/]: {violation.witness}", highlight=False)
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+def _line(ticks: Sequence[Tick], seconds: float, rate: float, violations: int) -> str:
+    firsts = [tick.first_token for tick in ticks if tick.first_token is not None]
+    parts = [
+        f"{seconds:6.1f} s",
+        f"{sum(tick.runs for tick in ticks):,} runs",
+        f"{sum(tick.failed for tick in ticks):,} failed",
+        f"{rate:,.0f} events/s",
+        f"first token {max(firsts) * 1000:,.0f} ms" if firsts else "first token -",
+        f"{violations:,} violations",
+    ]
+    return "  ".join(parts)

@@ -1,0 +1,216 @@
+"""A worker process: a part of the users, driven by one event loop on one core.
+
+It reads its plan as one JSON line from stdin, then `go TIME` or `stop`; it says on stdout, as JSON lines, when it is
+ready, how far it is, and that it is done. It ends when stdin does: no worker outlives whoever started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Final
+
+import msgspec
+import uvloop
+
+from goldenpath.lab.canary import Canaries
+from goldenpath.lab.checker import Violation
+from goldenpath.lab.checkers import standard_checkers
+from goldenpath.lab.formats import make_format
+from goldenpath.lab.history import HistoryWriter, path_of
+from goldenpath.lab.judge import Judge
+from goldenpath.lab.measurements import Measurements
+from goldenpath.lab.progress import Progress
+from goldenpath.lab.recorder import Recorder
+from goldenpath.lab.runner import Load, Runner
+from goldenpath.lab.target import Target, TargetError
+from goldenpath.lab.targets import TargetSpec, make_target
+from goldenpath.lab.user import User
+from goldenpath.lab.workload import WorkloadSpec
+from goldenpath.lab.workloads import make_workload
+
+TICK: Final = 0.5
+"""Seconds between two reports of how far it is."""
+_CRASHES_TOLD: Final = 5
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a worker has to know."""
+
+    directory: str
+    nonce: str
+    target: TargetSpec
+    workload: WorkloadSpec
+    load: Load
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """All users are set up, or have failed to be."""
+
+
+class Unreachable(msgspec.Struct, frozen=True, tag="unreachable"):
+    """The target cannot be tested, and why."""
+
+    why: str
+
+
+class Tick(msgspec.Struct, frozen=True, tag="tick", kw_only=True):
+    """How far it is. Counts are of the whole run so far; times of the last moments."""
+
+    operations: int
+    runs: int
+    failed: int
+    events: int
+    first_token: float | None
+    """The median of the last moments, in seconds; None where there was none."""
+    lag: float
+    """How late the loop was at worst since the last time, in seconds."""
+
+
+class Seen(msgspec.Struct, frozen=True, tag="seen"):
+    """A violation, the moment it was seen."""
+
+    violation: Violation
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The last iteration ended, and the history is on disk."""
+
+    crashed: list[str]
+    """Faults of the workload's own, the first ones."""
+
+
+Message = Ready | Unreachable | Tick | Seen | Done
+
+
+class Worker:
+    """Carries a plan out. `say` takes its messages."""
+
+    def __init__(self, plan: Plan, writer: HistoryWriter) -> None:
+        self._plan = plan
+        self._writer = writer
+        self._say = msgspec.json.Encoder().encode
+        canaries = Canaries(plan.nonce)
+        self._target: Target = make_target(plan.target)
+        self._format = make_format(self._target.format, self._target.format_options)
+        self._measurements = Measurements()
+        self._progress = Progress()
+        checkers = [*standard_checkers(self._format, canaries), self._measurements, self._progress]
+        for checker in checkers:
+            checker.on_violation = lambda violation: self.say(Seen(violation))
+        load = plan.load
+        self._recorder = Recorder(Judge(self._format, checkers), writer, worker=load.worker, workers=load.workers)
+
+        def make_user(number: int) -> User:
+            return User(
+                number,
+                self._target,
+                self._recorder,
+                self._progress,
+                canaries,
+                seed=load.seed,
+                patience=load.patience,
+            )
+
+        self._runner = Runner(load, make_workload(plan.workload), make_user)
+
+    def say(self, message: Message) -> None:
+        """Tell whoever started it."""
+        with suppress(BrokenPipeError):
+            sys.stdout.buffer.write(self._say(message) + b"\n")
+            sys.stdout.buffer.flush()
+
+    async def run(self, commands: asyncio.StreamReader) -> None:
+        """From the target's opening to the last record."""
+        try:
+            await self._target.open()
+        except TargetError as error:
+            await self._target.close()
+            self.say(Unreachable(str(error)))
+            return
+        failures = await self._runner.set_up()
+        if failures and len(failures) == len(self._runner.users):
+            await self._target.close()
+            self.say(Unreachable(f"no user could be set up: {failures[0]}"))
+            return
+        self.say(Ready())
+        ticking = asyncio.create_task(self._tick())
+        stopping: asyncio.Task[None] | None = None
+        try:
+            order = (await commands.readline()).split()
+            if order[:1] == [b"go"]:
+                stopping = asyncio.create_task(self._until_stop(commands))
+                gc.collect()
+                gc.freeze()
+                await self._runner.run(float(order[1]))
+        finally:
+            for task in (ticking, stopping):
+                if task is not None:
+                    task.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await self._runner.close()
+            await self._target.close()
+            self._writer.close()
+        self.say(Done(self._runner.crashed[:_CRASHES_TOLD]))
+
+    async def _until_stop(self, commands: asyncio.StreamReader) -> None:
+        """`stop`, or the end of stdin."""
+        await commands.readline()
+        self._runner.stop()
+
+    async def _tick(self) -> None:
+        cpu, then, lag = process_time(), perf_counter(), 0.0
+        while True:
+            due = perf_counter() + TICK
+            await asyncio.sleep(TICK)
+            now = perf_counter()
+            lag = now - due
+            used, cpu = process_time() - cpu, process_time()
+            figures = {"cpu_percent": 100 * used / (now - then), "loop_lag": lag}
+            then = now
+            self._recorder.sampled(f"worker {self._plan.load.worker}", figures)
+            measured = self._measurements.tick()
+            self.say(
+                Tick(
+                    operations=self._recorder.operations,
+                    runs=measured.runs,
+                    failed=measured.failed,
+                    events=self._recorder.judge.events,
+                    first_token=measured.first_token,
+                    lag=lag,
+                )
+            )
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    commands = asyncio.StreamReader(limit=1 << 24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    plan = msgspec.json.decode(await commands.readline(), type=Plan)
+    with HistoryWriter(path_of(Path(plan.directory), plan.load.worker + 1)) as writer:
+        await Worker(plan, writer).run(commands)
+
+
+def main() -> None:
+    """The entry point of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent tells us to stop
+    _raise_file_limit()
+    uvloop.run(_main())
+
+
+def _raise_file_limit() -> None:
+    """Each connection takes a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main()
