@@ -151,7 +151,8 @@ async def test_a_log_that_ends_while_the_store_is_broken_says_so() -> None:
     await logs.event_log.start()
     await logs.run()
     logs.store.failing_commits = 1 << 30
-    await logs.meanwhile(logs.event_log.stop())
+    with pytest.raises(StoreError, match="could not be written"):
+        await logs.meanwhile(logs.event_log.stop())
     assert not logs.event_log.healthy
     assert logs.event_log.statistics().failures > 0
 
@@ -645,6 +646,23 @@ async def test_a_log_that_grew_too_big_loses_its_oldest_events(store: LogStore) 
         reader.leave()
 
 
+async def test_a_log_that_an_earlier_process_left_too_big_loses_its_oldest_events_too(store: LogStore) -> None:
+    async with Logs(store).running() as earlier:
+        log = (await earlier.run()).log
+        await earlier.settle()
+    async with Logs(store, retention_bytes=0).running() as logs:
+        logs.store.reads_fail = True
+        with pytest.raises(StoreError):
+            await logs.event_log.retain()
+        logs.store.reads_fail = False
+        await logs.event_log.retain()
+        await logs.event_log.retain()
+        assert logs.store.reads.count("oversized") == 2  # once it is known, those that grow here are enough
+    row = await store.thread(log.key)
+    assert row is not None
+    assert row.floor == 6
+
+
 async def test_the_events_of_an_active_run_are_not_removed(store: LogStore) -> None:
     async with Logs(store, retention_bytes=100, segment_bytes=1000).running() as logs:
         run = await logs.accept()
@@ -664,12 +682,13 @@ async def test_retention_is_enforced_again_and_again(memory_logs: Logs) -> None:
     await logs.settle()
     log = logs.event_log.active(key())
     assert log is not None
+    await logs.event_log.retain()
     for _ in range(3):  # the first two fail and stop nothing
-        logs.store.reads_fail = logs.store.reads.count("retain") < 2
+        logs.store.reads_fail = logs.store.reads.count("retain") < 3
         logs.clock.advance(logs.settings.retention_age + 1)
         for _ in range(10):
             await asyncio.sleep(0)
-    assert logs.store.reads.count("retain") == 3
+    assert logs.store.reads.count("retain") == 4
     assert log.floor == 6
 
 
@@ -687,6 +706,7 @@ async def test_a_retention_during_a_commit_does_not_forget_what_it_makes_grow(st
 
 async def test_a_retention_that_failed_does_not_forget_what_grew(store: LogStore) -> None:
     async with Logs(store, retention_bytes=0).running() as logs:
+        await logs.event_log.retain()
         run = await logs.run()
         await logs.settle()
         logs.store.reads_fail = True

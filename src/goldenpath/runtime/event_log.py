@@ -80,6 +80,8 @@ class EventLog:
         self._commits = GroupCommit(store, clock, settings, shown=self._cache.rest, gone=self._cache.gone)
         self._histories = Turns(clock)
         self._retention: asyncio.Task[None] | None = None
+        self._knows_oversized = False
+        """Whether those logs are known to retention that are over its limit since before the start."""
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -359,6 +361,10 @@ class EventLog:
 
     async def retain(self) -> None:
         """Enforce the retention limits now. Raises `StoreError`."""
+        if not self._knows_oversized:
+            # Nobody here saw them grow: an earlier process did, perhaps under another limit.
+            self._commits.grown.update(await self._store.oversized(self._settings.retention_bytes))
+            self._knows_oversized = True
         grown, self._commits.grown = self._commits.grown, set()
         before = self._clock.time() - self._settings.retention_age
         try:

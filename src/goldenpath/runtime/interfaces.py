@@ -150,6 +150,10 @@ class LogStore(Protocol):
 
     async def messages(self, epoch: Epoch) -> list[bytes]: ...
 
+    async def oversized(self, max_bytes: int) -> list[Epoch]:
+        """The logs whose segments hold more than `max_bytes` together. Looks at every segment: to be asked rarely."""
+        ...
+
     async def retain(self, before: float, epochs: Sequence[Epoch], max_bytes: int) -> list[tuple[Epoch, int]]:
         """Drop the segments written before `before` (Unix seconds) and, in those of `epochs` that hold more than
         `max_bytes`, the oldest ones; but nothing of a run that has not ended, nor what comes after it. Returns

@@ -104,5 +104,8 @@ class ControlledLog:
     async def messages(self, epoch: Epoch) -> list[bytes]:
         return await self._read("messages", lambda: self.store.messages(epoch))
 
+    async def oversized(self, max_bytes: int) -> list[Epoch]:
+        return await self._read("oversized", lambda: self.store.oversized(max_bytes))
+
     async def retain(self, before: float, epochs: Sequence[Epoch], max_bytes: int) -> list[tuple[Epoch, int]]:
         return await self._read("retain", lambda: self.store.retain(before, epochs, max_bytes))

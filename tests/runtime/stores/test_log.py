@@ -443,6 +443,16 @@ async def test_a_log_within_the_bound_or_not_named_keeps_everything(store: LogSt
     assert await floor_of(store, "t2") == 31
 
 
+async def test_logs_that_hold_more_than_a_bound_are_found(store: LogStore) -> None:
+    assert await store.oversized(0) == []
+    await finished(store)
+    await finished(store, epoch="e2", name="t2")
+    assert sorted(await store.oversized(0)) == [E1, E2]
+    await store.retain(0.0, [E2], sum(len(event) for event in events(26, 30)) + 10)
+    assert await store.oversized(sum(len(event) for event in events(26, 30)) + 10) == [E1]
+    assert await store.oversized(1 << 20) == []
+
+
 async def test_age_and_size_together_remove_what_either_does(store: LogStore) -> None:
     await finished(store)
     size = sum(len(event) for event in events(26, 30)) + 10

@@ -170,6 +170,9 @@ class MemoryLog:
         log = self._logs.get(epoch)
         return list(log.messages) if log is not None else []
 
+    async def oversized(self, max_bytes: int) -> list[Epoch]:
+        return [epoch for epoch, log in self._logs.items() if sum(kept.size for kept in log.segments) > max_bytes]
+
     async def retain(self, before: float, epochs: Sequence[Epoch], max_bytes: int) -> list[tuple[Epoch, int]]:
         grown = set(epochs)
         lost: list[tuple[Epoch, int]] = []

@@ -174,6 +174,14 @@ class SqliteLog:
         )
         return [body for (body,) in rows]
 
+    async def oversized(self, max_bytes: int) -> list[Epoch]:
+        rows = await self._database.read(
+            lambda c: c.execute(
+                "SELECT epoch FROM segments GROUP BY epoch HAVING sum(length(events)) > ?", (max_bytes,)
+            ).fetchall()
+        )
+        return [epoch for (epoch,) in rows]
+
     async def retain(self, before: float, epochs: Sequence[Epoch], max_bytes: int) -> list[tuple[Epoch, int]]:
         return await self._database.write(lambda connection: _retain(connection, before, epochs, max_bytes))
 
