@@ -94,7 +94,7 @@ class Runs(Logs):
     async def start(
         self,
         agent: str,
-        run_id: str = "r1",
+        run_id: str | None = "r1",
         *,
         thread: str = "t1",
         user: str = "ann",
@@ -103,7 +103,7 @@ class Runs(Logs):
         text: str | None = "hello",
         run_input: ev.RunAgentInput | None = None,
     ) -> Accepted:
-        """Have a run accepted. Raises as the dispatcher does."""
+        """Have a run accepted; `run_id` None: of an id that the server makes. Raises as the dispatcher does."""
         request = RunRequest(agent, None if run_input else text, run_input, thread, run_id, on_busy)
         async with self.dispatcher.start(principal(user, tier), request, RequestId(f"request-{run_id}")) as accepted:
             return accepted

@@ -69,6 +69,17 @@ async def test_a_run_id_is_accepted_once(runs: Runs, hand: Stagehand) -> None:
     assert await runs.said(first) == events
 
 
+async def test_the_store_is_asked_only_for_run_ids_that_somebody_chose() -> None:
+    async with Runs().running() as earlier:
+        Stagehand(earlier)
+        await earlier.over(await earlier.start("quick", "old"))
+    async with Runs(earlier.store.store).running() as runs:
+        Stagehand(runs)
+        for run_id, asked in ((None, 0), ("new", 1), (None, 1)):
+            await runs.over(await runs.start("quick", run_id))
+            assert runs.store.reads.count("run") == asked
+
+
 async def test_of_many_with_one_run_id_one_is_accepted_also_where_the_store_must_be_asked() -> None:
     async with Runs().running() as earlier:
         Stagehand(earlier)

@@ -126,10 +126,11 @@ class Dispatcher:
         """
         given = request.input
         thread_id = ThreadId(request.thread_id or (given and given.thread_id) or new_id("thread"))
-        run_id = RunId(request.run_id or (given and given.run_id) or new_id("run"))
+        named = request.run_id or (given and given.run_id)
+        run_id = RunId(named or new_id("run"))
         async with self.event_log.create(ThreadKey(principal.user_id, thread_id)) as log:
             known = log.run(run_id)
-            if known is None and log.may_have_had(run_id):
+            if known is None and named and log.may_have_had(run_id):
                 known = await self._store.run(log.epoch, run_id) or log.run(run_id)
             if known is not None:
                 await self.event_log.committed()
