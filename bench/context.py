@@ -33,8 +33,8 @@ class Context(BaseModel):
 def sample(side: Side, options: Options) -> Figures:
     loops = options.pick(LOOPS, 5_000)
     pin(SERVER_CORE)
-    from goldenpath.runtime import settings  # noqa: PLC0415
     from goldenpath.runtime.context import Principal, UserExecutionContext  # noqa: PLC0415
+    from goldenpath.runtime.environ import load  # noqa: PLC0415
     from goldenpath.wire.ids import RequestId, RunId, SessionId, ThreadId, UserId  # noqa: PLC0415
 
     principal = Principal(UserId("user_1"), SessionId("session_1"), 2e9, frozenset({"chat"}))
@@ -59,7 +59,7 @@ def sample(side: Side, options: Options) -> Figures:
 
     figures: Figures = {"create_us": _microseconds(ours if side == "goldenpath" else theirs, loops)}
     if side == "goldenpath":
-        loaded = settings.load({})
+        loaded = load({})
         figures["setting_us"] = _microseconds(lambda: loaded.max_engines, loops)
         figures["tier_us"] = _microseconds(lambda: loaded.tier("mid"), loops)
     return figures

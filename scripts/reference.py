@@ -102,7 +102,8 @@ CLI = """\
 # Command line
 
 Every command and option, generated from the code (`make docs`). An option that is not given has the value of its
-setting: see [settings.md](settings.md). `serve` exits with 0 after SIGTERM or Ctrl-C, and with 2 where it cannot start.
+setting: see [settings.md](settings.md). `serve` exits with 0 after SIGTERM or Ctrl-C, with
+1 where the store failed and what came last is lost, and with 2 where it cannot start.
 
 {commands}
 """

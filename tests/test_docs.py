@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from goldenpath import App, Run
+from goldenpath.runtime.environ import load as load_settings
 from goldenpath.runtime.settings import Settings
-from goldenpath.runtime.settings import load as load_settings
 from goldenpath.wire.errors import CLOSE_CODES, ERRORS
 from tests.serverprocess import ServerProcess
 

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from goldenpath.cli.listener import AddressInUse, ListenError, check_tls, listen
-from goldenpath.runtime.settings import Settings, SettingsError, load
+from goldenpath.runtime.environ import load
+from goldenpath.runtime.settings import Settings, SettingsError
 
 Verdict = Literal["ok", "warning", "problem"]
 PINNED_PICOWS = "2.3.1"

@@ -22,6 +22,7 @@ from goldenpath.runtime.auth.secret import load_secret
 from goldenpath.runtime.builtin import add_builtin_agents
 from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.engine import EngineFactory
+from goldenpath.runtime.environ import load, override
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.execution import Execution
 from goldenpath.runtime.gateway.gateway import Gateway
@@ -30,7 +31,7 @@ from goldenpath.runtime.interfaces import AccountStore, LogStore
 from goldenpath.runtime.metrics import Statistics, registry_of
 from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.registry import Registry
-from goldenpath.runtime.settings import Settings, data_path, load, override
+from goldenpath.runtime.settings import Settings, data_path
 from goldenpath.runtime.stores import sqlite_accounts, sqlite_log
 from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
