@@ -60,7 +60,8 @@ async def _goldenpath(engines: int) -> list[float]:
 
     settings, clock = Settings(), SystemClock()
     agent = Registry().add("nothing", nothing, description="")
-    factory: EngineFactory[RunId] = EngineFactory(Admission(max_running=100, max_waiting=100), clock)
+    admission: Admission[RunId] = Admission(max_running=100, max_waiting=100)
+    factory = EngineFactory(clock)
     principal = Principal(UserId("user_1"), SessionId("session_1"), 4e9)
     key = ThreadKey(principal.user_id, ThreadId("thread-1"))
     log = ThreadLog(ThreadRow(key, Epoch("epoch"), clock.time(), clock.time()), durable=True)
@@ -73,17 +74,17 @@ async def _goldenpath(engines: int) -> list[float]:
         run_id = RunId(f"run-{number}")
         began = time.perf_counter()
         ticket = Ticket(principal.user_id, key, run_id, max_running=2, max_queued=16)
-        factory.admission.submit(ticket)
+        admission.submit(ticket)
 
         def make_run(run_id: RunId = run_id) -> Run:
             now = clock.monotonic()
             context = UserExecutionContext(
                 principal, key.thread_id, run_id, RequestId("req_0123456789"), now + settings.run_timeout, clock.time()
             )
-            return Run(context, RunAgentInput(), [], log, event_log, clock, limits)
+            return Run(context, RunAgentInput(), [], log, event_log.commits, clock, limits)
 
         outcome = await factory.create(ticket, agent, make_run).execute()
-        factory.admission.release(ticket)
+        admission.release(ticket)
         took.append(time.perf_counter() - began)
         if outcome.kind != "finished":
             raise RuntimeError(f"the agent ended as {outcome.kind}")

@@ -206,7 +206,7 @@ async def test_the_process_runs_no_more_than_its_engines(
     for link in links[:3]:
         await link.ended("t1", "r")
     health = (await users[0].get("/health")).json()
-    assert health["engines"]["peak"] == 3
+    assert health["admission"]["peak"] == 3
     assert health["engines"]["created"] == 9
     for user in users:
         await user.audit(["t0"])

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.engine import Outcome
 from goldenpath.runtime.event_log import EventLog
-from goldenpath.runtime.execution import append_started, end_run
 from goldenpath.runtime.interfaces import LogStore, RunRow, ThreadKey
-from goldenpath.runtime.recovery import recover
+from goldenpath.runtime.recovery import Recovery
+from goldenpath.runtime.run_events import append_started, end_run
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.thread_log import Follower, ThreadLog
@@ -41,13 +41,13 @@ class LiveRun:
     def begin(self, text: str = "hello") -> None:
         message = ev.UserMessage(text, id=f"user-{self.row.run_id}")
         append_started(self.log, self.row, ev.RunAgentInput(messages=[message]), self.logs.clock.time())
-        self.logs.event_log.touch(self.log)
+        self.logs.event_log.commits.touch(self.log)
 
     def put(self, *events: ev.Event) -> None:
         for event in events:
             self.order.check(event)
             self.log.append(encode(event))
-        self.logs.event_log.touch(self.log)
+        self.logs.event_log.commits.touch(self.log)
 
     def open_message(self) -> None:
         self.put(ev.TextMessageStart(f"reply-{self.row.run_id}", role="assistant"))
@@ -107,11 +107,12 @@ class Logs:
         self.clock = clock or ManualClock()
         self.settings = Settings(**{"commit_interval": 0.0, **settings})
         self.event_log = EventLog(self.store, self.clock, self.settings)
+        self.recovery = Recovery(self.event_log, self.store, self.clock, self.settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Logs]:
         """Start, end what is unfinished, and stop at the end."""
-        await recover(self.event_log, await self.event_log.start(), self.clock)
+        await self.recovery.run(await self.event_log.start())
         try:
             yield self
         finally:
@@ -133,7 +134,7 @@ class Logs:
 
     async def settle(self) -> None:
         """Until everything appended so far is durable."""
-        await self.meanwhile(self.event_log.committed())
+        await self.meanwhile(self.event_log.commits.committed())
 
     def kill(self) -> None:
         """What kill -9 leaves of this process: nothing but what the store has."""
@@ -147,7 +148,7 @@ class Logs:
             row = RunRow(log.epoch, RunId(run_id), "echo", "running", self.clock.time(), input=b'{"messages":[]}')
             log.runs[row.run_id] = row
             log.updated_at = self.clock.time()
-            self.event_log.save(log, row)
+            self.event_log.commits.save(log, row)
             await self.event_log.prepare_transcript(log)
             return LiveRun(self, log, row)
 

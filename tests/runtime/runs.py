@@ -15,9 +15,9 @@ from goldenpath.runtime.dispatcher import Accepted, Dispatcher, RunRequest
 from goldenpath.runtime.engine import EngineFactory
 from goldenpath.runtime.execution import Execution
 from goldenpath.runtime.interfaces import LogStore, ThreadKey
-from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.run import Run, RunLimits
+from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.wire import events as ev
 from goldenpath.wire.commands import OnBusy
 from goldenpath.wire.ids import RequestId, RunId, SessionId, ThreadId, UserId
@@ -42,7 +42,7 @@ def make_run(
         created_at=clock.time(),
     )
     bounds = RunLimits(limits.get("max_event_bytes", 1 << 19), limits.get("max_run_bytes", 1 << 26))
-    return Run(context, ev.RunAgentInput(), messages or [], live.log, logs.event_log, clock, bounds)
+    return Run(context, ev.RunAgentInput(), messages or [], live.log, logs.event_log.commits, clock, bounds)
 
 
 async def turns(count: int = 20) -> None:
@@ -61,18 +61,26 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class Runs(Logs):
-    """One process's dispatcher with its agents, engines and event log."""
+    """One process's dispatcher with its agents, scheduler and event log."""
 
     def __init__(self, store: LogStore | None = None, clock: ManualClock | None = None, **settings: Any) -> None:
         super().__init__(store, clock, **settings)
         self.agents = Registry()
-        self.engines: EngineFactory[Execution] = EngineFactory(
-            Admission(max_running=self.settings.max_engines, max_waiting=self.settings.max_waiting), self.clock
+        self.admission: Admission[Execution] = Admission(
+            max_running=self.settings.max_engines, max_waiting=self.settings.max_waiting
+        )
+        self.engines = EngineFactory(self.clock)
+        self.scheduler = Scheduler(
+            admission=self.admission,
+            engines=self.engines,
+            event_log=self.event_log,
+            clock=self.clock,
+            settings=self.settings,
         )
         self.dispatcher = Dispatcher(
             agents=self.agents,
             event_log=self.event_log,
-            engines=self.engines,
+            scheduler=self.scheduler,
             store=self.store,
             clock=self.clock,
             settings=self.settings,
@@ -81,14 +89,13 @@ class Runs(Logs):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Runs]:
         """Start, end what is unfinished, and drain at the end."""
-        await recover(self.event_log, await self.event_log.start(), self.clock)
-        self.dispatcher.recovered.set()
+        await self.recovery.run(await self.event_log.start())
         try:
             yield self
         finally:
             self.store.release_commits()
             self.store.failing_commits = 0
-            await self.meanwhile(self.dispatcher.drain(0))
+            await self.meanwhile(self.scheduler.drain(0))
             await self.meanwhile(self.event_log.stop())
 
     async def start(

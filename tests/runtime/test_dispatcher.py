@@ -210,7 +210,7 @@ async def test_a_run_that_waited_too_long_ends_when_its_turn_comes(runs: Runs, h
     runs.clock.advance(runs.settings.queue_timeout - 0.001)
     await turns()
     third = await runs.start("waits", "r3")
-    assert runs.engines.statistics().waiting == 2
+    assert runs.admission.statistics().waiting == 2
     # The first one's own time is over, too, a moment before: both end, and the one that came later goes on.
     runs.clock.advance(0.001)
     await until(lambda: list(hand.live) == ["r3"])
@@ -248,7 +248,7 @@ async def test_sixty_four_threads_of_a_user_all_get_their_turn() -> None:
             assert len(hand.live) == min(2, 64 - number)
             hand.tell(f"r{number}")
             assert terminal(await runs.over(accepted[number])) == "success"
-        assert runs.engines.statistics().peak == 3
+        assert runs.admission.statistics().peak == 3
         assert runs.engines.statistics().active == 0
 
 
@@ -260,12 +260,12 @@ async def test_what_cannot_be_run_is_refused_and_leaves_nothing(runs: Runs) -> N
     async with refused("unknown_agent"):
         await runs.start("nobody")
     runs.store.failing_commits = 1
-    committing = asyncio.create_task(runs.event_log.committed())
-    await until(lambda: not runs.event_log.healthy)
+    committing = asyncio.create_task(runs.event_log.commits.committed())
+    await until(lambda: not runs.event_log.commits.healthy)
     async with refused("overloaded"):
         await runs.start("quick")
     await runs.meanwhile(committing)
-    runs.dispatcher.refuse_new_runs()
+    runs.scheduler.refuse_new_runs()
     async with refused("draining"):
         await runs.start("quick")
     assert runs.event_log.statistics().logs == 0
@@ -331,7 +331,7 @@ async def test_a_thread_may_be_deleted_under_its_runs(runs: Runs, hand: Stagehan
     assert first.run.finished_at == second.run.finished_at == runs.clock.time()
     async with refused("not_found"):
         await runs.dispatcher.run(ANN, "t1", "r1")
-    assert runs.engines.statistics().waiting == 0
+    assert runs.admission.statistics().waiting == 0
     again = await runs.start("quick", "r1")
     assert not again.known
     assert again.log.epoch != first.log.epoch
@@ -366,7 +366,7 @@ async def test_a_thread_may_be_deleted_while_the_history_of_its_run_is_read() ->
         await runs.dispatcher.delete(ANN, "t1")
         gate.set()
         await until(lambda: accepted.run.finished_at is not None)
-        await until(lambda: runs.engines.admission.statistics().running == 0)
+        await until(lambda: runs.admission.statistics().running == 0)
         assert not hand.live
         async with refused("not_found"):
             await runs.dispatcher.messages(ANN, "t1")
@@ -398,7 +398,7 @@ async def test_a_drain_gives_runs_their_time_and_no_more(runs: Runs, hand: Stage
     first, second = await runs.start("waits", "r1", thread="t1"), await runs.start("waits", "r2", thread="t2")
     waiting = [await runs.start("waits", "r3", thread="t1"), await runs.start("waits", "r4", thread="t4")]
     await until(lambda: len(hand.live) == 2)
-    draining = asyncio.create_task(runs.dispatcher.drain(10))
+    draining = asyncio.create_task(runs.scheduler.drain(10))
     await turns()
     async with refused("draining"):
         await runs.start("quick", "r5", thread="t5")
@@ -414,13 +414,13 @@ async def test_a_drain_gives_runs_their_time_and_no_more(runs: Runs, hand: Stage
     assert terminal(await runs.over(second)) == "run_interrupted"
     assert second.run.status == "interrupted"
     await draining
-    assert runs.dispatcher.abandoned == 0
+    assert runs.scheduler.abandoned == 0
 
 
 async def test_a_drain_ends_when_the_last_run_does(runs: Runs, hand: Stagehand) -> None:
     await runs.start("waits", "r1")
     await until(lambda: hand.live)
-    draining = asyncio.create_task(runs.dispatcher.drain(10))
+    draining = asyncio.create_task(runs.scheduler.drain(10))
     await turns()
     assert not draining.done()
     hand.tell("r1")
@@ -433,25 +433,25 @@ async def test_a_drain_leaves_agents_that_swallow_every_cancel(runs: Runs, hand:
     stubborn = [await runs.start("stubborn", f"r{number}", thread=f"t{number}") for number in range(2)]
     behind = await runs.start("quick", "r9", thread="t0")
     await until(lambda: len(hand.live) == 2)
-    draining = asyncio.create_task(runs.dispatcher.drain(10))
+    draining = asyncio.create_task(runs.scheduler.drain(10))
     await turns()
     for seconds in (10, 2, 0.5):
         assert not draining.done()
         runs.clock.advance(seconds)
         await turns()
     await asyncio.wait_for(draining, 10)
-    assert runs.dispatcher.abandoned == 2
+    assert runs.scheduler.abandoned == 2
     assert [terminal(await runs.over(each)) for each in (*stubborn, behind)] == ["run_interrupted"] * 3
     assert all(swallowed >= 2 for swallowed in hand.cancels.values())
-    await runs.dispatcher.drain(10)
+    await runs.scheduler.drain(10)
     for number in range(2):
         hand.tell(f"r{number}")
-    await until(lambda: runs.dispatcher.abandoned == 0)
+    await until(lambda: runs.scheduler.abandoned == 0)
 
 
 async def test_a_drain_without_runs_is_over_at_once(runs: Runs) -> None:
-    await asyncio.wait_for(runs.dispatcher.drain(10), 10)
-    assert runs.dispatcher.draining
+    await asyncio.wait_for(runs.scheduler.drain(10), 10)
+    assert runs.scheduler.draining
 
 
 async def test_a_place_is_given_back_when_the_end_is_durable_and_not_before(runs: Runs, hand: Stagehand) -> None:
@@ -462,7 +462,7 @@ async def test_a_place_is_given_back_when_the_end_is_durable_and_not_before(runs
     await until(lambda: first.run.finished_at is not None)
     await turns()
     assert second.run.status == "queued"
-    assert runs.engines.admission.running("ann") == 1
+    assert runs.admission.statistics().running == 1
     runs.store.release_commits()
     assert terminal(await runs.over(second)) == "success"
-    assert runs.engines.admission.running("ann") == 0
+    assert runs.admission.statistics().running == 0

@@ -14,7 +14,6 @@ from goldenpath.clock import ManualClock
 from goldenpath.runtime.dispatcher import Accepted
 from goldenpath.runtime.interfaces import LogStore, ThreadKey
 from goldenpath.runtime.lifecycle import ENDED
-from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.run import Run
 from goldenpath.runtime.settings import TierLimits
 from goldenpath.runtime.stores.memory_log import MemoryLog
@@ -129,9 +128,9 @@ class Lives:
         self.starting.append((user, thread, run_id, task))
 
     def check_bounds(self) -> None:
-        admission, engines = self.runs.engines.admission, self.runs.engines.statistics()
+        admission, engines = self.runs.admission, self.runs.engines.statistics()
         assert admission.statistics().running <= 3
-        assert all(admission.running(user) <= 2 and admission.waiting(user) <= 3 for user in USERS)
+        assert all(held.running <= 2 and len(held.waiting) <= 3 for held in admission._users.values())
         assert 0 <= engines.active <= admission.statistics().running
         threads = [(run.context.user_id, run.context.thread_id) for run in self.hand.live.values() if not run.ended]
         assert len({*threads}) == len(threads) or self.deleted, "two runs of one thread at once"
@@ -144,7 +143,7 @@ class Lives:
             for run_id in [run_id for run_id in hand.live if run_id in hand.waiting]:
                 hand.tell(run_id, _speak)
             await turns(3)
-            statistics = runs.engines.admission.statistics()
+            statistics = runs.admission.statistics()
             if not (hand.live or statistics.running or statistics.waiting):
                 break
         await runs.settle()
@@ -178,10 +177,10 @@ class Lives:
             assert sorted(one for one in contiguous if one.startswith(self.name)) == sorted(accepted_ids)
             changes = sum(one[0] != other[0] for one, other in itertools.pairwise(events))
             assert changes == len(contiguous) - 1, "runs interleave"
-        statistics = runs.engines.statistics()
-        assert (statistics.active, statistics.waiting) == (0, 0)
-        assert runs.engines.admission.statistics().running == 0
-        assert not runs.dispatcher._executions
+        statistics = runs.admission.statistics()
+        assert (statistics.running, statistics.waiting) == (0, 0)
+        assert runs.engines.statistics().active == 0
+        assert not runs.scheduler._executions
 
 
 @settings(max_examples=100, deadline=None)
@@ -193,7 +192,7 @@ def test_every_accepted_run_begins_and_ends_once_and_nothing_is_left(steps: list
             await lives.play(steps)
             if drained:
                 lives.runs.store.release_commits()
-                await lives.runs.meanwhile(lives.runs.dispatcher.drain(5))
+                await lives.runs.meanwhile(lives.runs.scheduler.drain(5))
             await lives.end()
             await lives.judge()
 
@@ -217,7 +216,7 @@ def test_what_was_accepted_when_the_process_died_ends_in_the_next_one(steps: lis
         await asyncio.gather(*first.others, return_exceptions=True)
         second = Lives(store, clock, "later")
         unfinished = await second.runs.event_log.start()
-        await recover(second.runs.event_log, unfinished, clock)
+        await second.runs.recovery.run(unfinished)
         for (user, thread, run_id), accepted in lost.items():
             async with second.runs.event_log.open(second.runs.key(thread, user)) as log:
                 if log is None or log.epoch != accepted.log.epoch:

@@ -11,7 +11,7 @@ from goldenpath.clock import ManualClock
 from goldenpath.runtime import group_commit, log_cache
 from goldenpath.runtime.group_commit import JOURNAL_ROWS, TRIM_ROWS
 from goldenpath.runtime.interfaces import LogStore, StoreError
-from goldenpath.runtime.recovery import RecoveryError, recover
+from goldenpath.runtime.recovery import RecoveryError
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.stores.sqlite_log import SqliteLog
 from goldenpath.runtime.thread_log import LogDeletedError
@@ -109,7 +109,7 @@ async def test_an_agent_waits_for_room_until_the_commit_that_holds_its_events(me
     await logs.settle()
     logs.store.hold_commits()
     run.begin()
-    room = asyncio.create_task(logs.event_log.room(run.log))
+    room = asyncio.create_task(logs.event_log.commits.room(run.log))
     await asyncio.wait_for(logs.store.in_flight.wait(), 10)
     assert not room.done()
     logs.store.release_commits()
@@ -122,13 +122,17 @@ async def test_cancelling_who_waits_loses_nothing(memory_logs: Logs) -> None:
     run = await logs.accept()
     logs.store.hold_commits()
     run.begin()
-    waiters = [asyncio.create_task(logs.event_log.committed()), asyncio.create_task(logs.event_log.room(run.log))]
+    commits = logs.event_log.commits
+    waiters = [asyncio.create_task(commits.committed()), asyncio.create_task(commits.room(run.log))]
+    other = asyncio.create_task(commits.room(run.log))
     await asyncio.wait_for(logs.store.in_flight.wait(), 10)
     for waiter in waiters:
         waiter.cancel()
     await asyncio.gather(*waiters, return_exceptions=True)
     logs.store.release_commits()
     await logs.settle()
+    await asyncio.wait_for(other, 10)
+    assert not commits._waiting
     assert [decode_event(event) for _, event in await logs.whole()][0:1] != []
     assert run.log.visible == run.log.head == 1
 
@@ -137,7 +141,7 @@ async def test_stopping_commits_what_is_pending(store: LogStore) -> None:
     logs = Logs(store)
     async with logs.running():
         run = await logs.run()
-        events = [event for piece in run.log.slices for event in piece.events]
+        events = [event for each in run.log.slices for event in each.events]
     async with Logs(store).running() as again:
         assert [event for _, event in await again.whole()] == events
 
@@ -153,7 +157,7 @@ async def test_a_log_that_ends_while_the_store_is_broken_says_so() -> None:
     logs.store.failing_commits = 1 << 30
     with pytest.raises(StoreError, match="could not be written"):
         await logs.meanwhile(logs.event_log.stop())
-    assert not logs.event_log.healthy
+    assert not logs.event_log.commits.healthy
     assert logs.event_log.statistics().failures > 0
 
 
@@ -166,7 +170,7 @@ async def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost_or_reorder
     reader = await logs.subscribe()
     logs.store.failing_commits = 4
     run.begin()
-    committed = asyncio.create_task(logs.event_log.committed())
+    committed = asyncio.create_task(logs.event_log.commits.committed())
     sizes: list[int] = []
     while not committed.done():
         if ("message", "reply-r1") not in run.order.places:
@@ -192,24 +196,24 @@ async def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost_or_reorder
 
 async def test_a_failing_store_is_told_of_while_it_fails(memory_logs: Logs) -> None:
     logs = memory_logs
-    assert logs.event_log.healthy
+    assert logs.event_log.commits.healthy
     logs.store.failing_commits = 3
     run = await logs.accept()
     run.begin()
     healthy = []
     while run.log.visible == 0:
-        healthy.append(logs.event_log.healthy)
+        healthy.append(logs.event_log.commits.healthy)
         logs.clock.advance(0.1)
         await asyncio.sleep(0)
     assert False in healthy
-    assert logs.event_log.healthy
+    assert logs.event_log.commits.healthy
 
 
 async def test_retries_wait_longer_and_longer_but_no_more_than_two_seconds(memory_logs: Logs) -> None:
     logs = memory_logs
     logs.store.failing_commits = 12
     start = logs.clock.monotonic()
-    committed = asyncio.create_task(logs.event_log.committed())
+    committed = asyncio.create_task(logs.event_log.commits.committed())
     times: list[float] = []
     while not committed.done():
         if logs.store.attempts > len(times):
@@ -315,11 +319,11 @@ async def test_a_log_can_be_deleted_at_any_moment(logs: Logs, moment: str) -> No
     with pytest.raises(LogDeletedError):
         run.put(ev.Custom("n", 1))
     with pytest.raises(LogDeletedError):
-        await logs.event_log.room(run.log)
+        await logs.event_log.commits.room(run.log)
     with pytest.raises(LogDeletedError):
         await logs.event_log.history(run.log)
     logs.event_log.finish(run.log, run.row)
-    logs.event_log.save(run.log, run.row)
+    logs.event_log.commits.save(run.log, run.row)
     logs.store.release_commits()
     await logs.settle()
     assert await gone(logs)
@@ -338,7 +342,7 @@ async def test_deleting_tells_every_follower_and_wakes_who_waits(memory_logs: Lo
     readers = [await logs.subscribe() for _ in range(3)]
     run = await logs.accept("r2")
     run.begin()
-    room = asyncio.create_task(logs.event_log.room(run.log))
+    room = asyncio.create_task(logs.event_log.commits.room(run.log))
     await asyncio.sleep(0)
     logs.event_log.delete(run.log)
     assert [reader.deleted for reader in readers] == [True] * 3
@@ -416,7 +420,7 @@ async def test_idle_logs_are_forgotten_oldest_first_and_come_back_from_the_store
         for number in range(4):
             await small.run("r2", key(f"t{number}"))
             await small.settle()
-        in_memory = [number for number in range(4) if small.event_log.active(key(f"t{number}")) is not None]
+        in_memory = [number for number in range(4) if small.event_log.cache.logs.get(key(f"t{number}")) is not None]
         assert in_memory == [2, 3]
         for number in range(4):
             assert len(await small.whole(key(f"t{number}"))) == 10
@@ -443,9 +447,10 @@ async def test_a_log_with_a_follower_an_active_run_or_a_pin_is_not_forgotten() -
         async with logs.event_log.open(key("pinned")) as log:
             await logs.run("r1", key("idle"))
             await logs.settle()
-            kept = {name for name in ("followed", "active", "pinned", "idle") if logs.event_log.active(key(name))}
+            in_memory = logs.event_log.cache.logs
+            kept = {name for name in ("followed", "active", "pinned", "idle") if in_memory.get(key(name))}
             assert kept == {"followed", "active", "pinned"}
-            assert log is logs.event_log.active(key("pinned"))
+            assert log is in_memory.get(key("pinned"))
         reader.leave()
         active.finish()
         await logs.settle()
@@ -508,7 +513,7 @@ async def test_a_slow_run_does_not_keep_the_journal_of_all(memory_logs: Logs) ->
     most = 0
     for number in range(JOURNAL_ROWS + 2 * TRIM_ROWS):
         busy.put(ev.Custom("n", number))
-        await logs.event_log.committed()
+        await logs.event_log.commits.committed()
         most = max(most, journal_rows(logs))
     assert JOURNAL_ROWS - TRIM_ROWS <= most <= JOURNAL_ROWS + TRIM_ROWS
     assert journal_rows(logs) <= 2 * TRIM_ROWS
@@ -523,18 +528,18 @@ async def test_a_flood_of_bytes_does_not_fill_the_journal(memory_logs: Logs, mon
     slow = await logs.accept("slow", key("slow"))
     slow.begin()
     for _ in range(TRIM_ROWS):
-        await logs.event_log.committed()
+        await logs.event_log.commits.committed()
     await logs.settle()
     busy = await logs.accept("busy", key("busy"))
     busy.begin()
     puts = 0
     while not await logs.store.store.segments(slow.log.epoch, 0, 1):
         busy.put(ev.Custom("n", "x" * 2000))
-        await logs.event_log.committed()
+        await logs.event_log.commits.committed()
         puts += 1
     assert 5 < puts < 15
     for _ in range(TRIM_ROWS):
-        await logs.event_log.committed()
+        await logs.event_log.commits.committed()
     busy.put(ev.Custom("n", "end"))
     await logs.settle()
     assert journal_rows(logs) <= TRIM_ROWS
@@ -619,10 +624,10 @@ async def test_what_is_too_old_is_removed_and_a_cursor_there_is_told(logs: Logs)
     async with Logs(logs.store.store, clock=logs.clock).running() as other:
         reader = await other.subscribe()
         logs.clock.advance(20)
-        await other.event_log.retain()
-        assert other.event_log.active(key()) is reader.follower.log
+        await other.event_log.retention.enforce()
+        assert other.event_log.cache.logs.get(key()) is reader.follower.log
         assert reader.follower.log.floor == 6
-        assert reader.follower.log.lost(0)
+        assert reader.follower.log.removed(0)
         assert await reader.read() == 0
         reader.leave()
         later = await other.subscribe(after=5)
@@ -636,11 +641,11 @@ async def test_a_log_that_grew_too_big_loses_its_oldest_events(store: LogStore) 
         for number in range(10):
             await logs.run(f"r{number}", None, "x" * 500)
             await logs.settle()
-        await logs.event_log.retain()
-        log = logs.event_log.active(key())
+        await logs.event_log.retention.enforce()
+        log = logs.event_log.cache.logs.get(key())
         assert log is not None
         assert 20 < log.floor < 50
-        assert log.lost(0)
+        assert log.removed(0)
         reader = await logs.subscribe(after=log.floor - 1)
         assert await reader.read() == 50 - log.floor + 1
         reader.leave()
@@ -653,10 +658,10 @@ async def test_a_log_that_an_earlier_process_left_too_big_loses_its_oldest_event
     async with Logs(store, retention_bytes=0).running() as logs:
         logs.store.reads_fail = True
         with pytest.raises(StoreError):
-            await logs.event_log.retain()
+            await logs.event_log.retention.enforce()
         logs.store.reads_fail = False
-        await logs.event_log.retain()
-        await logs.event_log.retain()
+        await logs.event_log.retention.enforce()
+        await logs.event_log.retention.enforce()
         assert logs.store.reads.count("oversized") == 2  # once it is known, those that grow here are enough
     row = await store.thread(log.key)
     assert row is not None
@@ -671,7 +676,7 @@ async def test_the_events_of_an_active_run_are_not_removed(store: LogStore) -> N
         for _ in range(50):
             run.write("x" * 500)
             await logs.settle()
-        await logs.event_log.retain()
+        await logs.event_log.retention.enforce()
         assert run.log.floor == 1
         assert len(await logs.whole()) == 52
 
@@ -680,9 +685,9 @@ async def test_retention_is_enforced_again_and_again(memory_logs: Logs) -> None:
     logs = memory_logs
     await logs.run()
     await logs.settle()
-    log = logs.event_log.active(key())
+    log = logs.event_log.cache.logs.get(key())
     assert log is not None
-    await logs.event_log.retain()
+    await logs.event_log.retention.enforce()
     for _ in range(3):  # the first two fail and stop nothing
         logs.store.reads_fail = logs.store.reads.count("retain") < 3
         logs.clock.advance(logs.settings.retention_age + 1)
@@ -697,23 +702,23 @@ async def test_a_retention_during_a_commit_does_not_forget_what_it_makes_grow(st
         logs.store.hold_commits()
         run = await logs.run()
         await asyncio.wait_for(logs.store.in_flight.wait(), 10)
-        await logs.event_log.retain()
+        await logs.event_log.retention.enforce()
         logs.store.release_commits()
         await logs.settle()
-        await logs.event_log.retain()
+        await logs.event_log.retention.enforce()
         assert run.log.floor == 6
 
 
 async def test_a_retention_that_failed_does_not_forget_what_grew(store: LogStore) -> None:
     async with Logs(store, retention_bytes=0).running() as logs:
-        await logs.event_log.retain()
+        await logs.event_log.retention.enforce()
         run = await logs.run()
         await logs.settle()
         logs.store.reads_fail = True
         with pytest.raises(StoreError):
-            await logs.event_log.retain()
+            await logs.event_log.retention.enforce()
         logs.store.reads_fail = False
-        await logs.event_log.retain()
+        await logs.event_log.retention.enforce()
         assert run.log.floor == 6
 
 
@@ -729,11 +734,11 @@ async def test_a_cursor_on_a_log_that_was_opened_while_retention_ran_is_told_too
         for _ in range(100):  # the row is read before retention changes it
             await asyncio.sleep(0.001 if isinstance(store, SqliteLog) else 0)
         logs.clock.advance(logs.settings.retention_age * 2)
-        await logs.event_log.retain()
+        await logs.event_log.retention.enforce()
         gate.set()
         reader = await asyncio.wait_for(opening, 10)
         assert await reader.read() == 0
-        assert reader.follower.log.lost(0)
+        assert reader.follower.log.removed(0)
         reader.leave()
 
 
@@ -757,7 +762,7 @@ async def test_the_journal_is_kept_until_every_log_is_recovered(store: LogStore)
     unfinished = await second.event_log.start()
     assert len(unfinished) == 2
     unfinished.sort(key=lambda left: left.thread.key)
-    await recover(second.event_log, unfinished[:1], second.clock)
+    await second.recovery.run(unfinished[:1])
     for _ in range(TRIM_ROWS + 5):
         await second.settle()
     second.kill()
@@ -787,9 +792,9 @@ async def test_a_log_is_opened_when_its_own_runs_are_ended_and_others_do_not_wai
     logs = Logs(store)
     unfinished = await logs.event_log.start()
     gate = logs.store.hold_read("messages")
-    recovery = asyncio.create_task(recover(logs.event_log, unfinished, logs.clock))
+    recovery = asyncio.create_task(logs.recovery.run(unfinished))
     asked = [asyncio.create_task(logs.whole(left.thread.key)) for left in unfinished]
-    listing = asyncio.create_task(logs.event_log.recovery())
+    listing = asyncio.create_task(logs.event_log.cache.recovery())
     made = await logs.run("r1", key("new"))
     await logs.settle()
     assert made.log.visible == 5
@@ -811,7 +816,7 @@ async def test_a_log_that_cannot_be_recovered_stays_closed_and_all_others_are_se
     broken = unfinished[1]
     broken.journal[0].events.append(encode(ev.TextMessageEnd("never opened")))
     with pytest.raises(RecoveryError, match="1 threads"):
-        await logs.meanwhile(recover(logs.event_log, unfinished, logs.clock))
+        await logs.meanwhile(logs.recovery.run(unfinished))
     for left in unfinished:
         if left is broken:
             with pytest.raises(RequestError, match="could not be recovered"):
@@ -820,7 +825,7 @@ async def test_a_log_that_cannot_be_recovered_stays_closed_and_all_others_are_se
                 await logs.accept("r2", left.thread.key)
         else:
             assert len(await logs.whole(left.thread.key)) == 2
-    await asyncio.wait_for(logs.event_log.recovery(), 10)
+    await asyncio.wait_for(logs.event_log.cache.recovery(), 10)
     await logs.meanwhile(logs.event_log.stop())
 
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from goldenpath.runtime.interfaces import Commit, LogStore, ThreadKey
 from goldenpath.runtime.lifecycle import ENDED
-from goldenpath.runtime.recovery import recover
 from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.stores.sqlite_log import SCHEMA, SqliteLog
@@ -60,7 +59,7 @@ class Life:
 
     async def start(self) -> None:
         unfinished = await self.logs.event_log.start()
-        await recover(self.logs.event_log, unfinished, self.logs.clock)
+        await self.logs.recovery.run(unfinished)
 
     async def step(self) -> None:
         thread = THREADS[self.choose(len(THREADS))]
@@ -122,8 +121,8 @@ class Life:
     def note(self, run: LiveRun) -> None:
         """Remember what was appended: it is still in memory, for it is not durable yet."""
         known = self.appended.setdefault(run.log.epoch, [])
-        piece = run.log.slices[-1]
-        known += [(piece.run_id, event) for event in piece.events[len(known) + 1 - piece.first_seq :]]
+        last = run.log.slices[-1]
+        known += [(last.run_id, event) for event in last.events[len(known) + 1 - last.first_seq :]]
         assert len(known) == run.log.head
 
     async def subscribe(self, thread: ThreadKey) -> None:
@@ -137,7 +136,7 @@ class Life:
 
     async def read(self, reader: Subscriber) -> None:
         log = reader.follower.log
-        assert self.logs.event_log.active(log.key) is log
+        assert self.logs.event_log.cache.logs.get(log.key) is log
         visible = log.visible
         await self.logs.meanwhile(reader.read((1, 150, 1 << 20)[self.choose(3)]))
         assert reader.follower.position >= visible
@@ -166,7 +165,7 @@ class Life:
         self.readers = [reader for reader in self.readers if not reader.deleted]
         assert all(reader.follower.log is not log for reader in self.readers)
         self.deleting.add(log.epoch)
-        assert self.logs.event_log.active(thread) is None
+        assert self.logs.event_log.cache.logs.get(thread) is None
         if self.choose(2):
             await self.logs.settle()
             self.deleted |= self.deleting

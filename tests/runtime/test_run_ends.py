@@ -121,7 +121,7 @@ async def test_what_retention_removed_is_left_out(runs: Runs, hand: Stagehand) -
     await runs.over(await runs.start("fails", "new"))
     runs.clock.advance(runs.settings.retention_age / 2 + 1)
     await runs.over(await runs.start("quick", "last"))
-    await runs.meanwhile(runs.event_log.retain())
+    await runs.meanwhile(runs.event_log.retention.enforce())
     async with runs.event_log.open(runs.key()) as log:
         assert log is not None
         log.drop(0)

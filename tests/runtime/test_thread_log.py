@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -49,7 +48,7 @@ def append_run(log: ThreadLog, name: str, *sizes: int) -> list[bytes]:
 def commit_all(log: ThreadLog) -> None:
     """Everything becomes durable, in segments."""
     log.take_segments()
-    log.commit(log.head, log.segmented)
+    log.show(log.head, log.segmented)
 
 
 # --- against a naive model --------------------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ class LogAndStore(RuleBasedStateMachine):
         if entry is not None:
             self.journal.append(entry)
         self.visible = head
-        self.log.commit(head, segmented)
+        self.log.show(head, segmented)
 
     @rule(keep=st.sampled_from([0, 0, 100, 400]))
     def drop(self, keep: int) -> None:
@@ -237,12 +236,12 @@ class LogAndStore(RuleBasedStateMachine):
                 assert batch.last_seq <= self.visible
                 assert batch.events
                 assert len(batch.events) == 1 or sum(map(len, batch.events)) <= max_bytes
-                assert not self.log.lost(after)
+                assert not self.log.removed(after)
                 assert not self.log.missing(EPOCH, after)
 
     @invariant()
     def sizes_are_what_is_held(self) -> None:
-        in_memory = [event for piece in self.log.slices for event in piece.events]
+        in_memory = [event for each in self.log.slices for event in each.events]
         assert self.log.size == sum(map(len, in_memory))
         assert in_memory == [event for _, event in self.all[len(self.all) - len(in_memory) :]]
         assert self.log.tail == len(self.all) - len(in_memory) + 1
@@ -296,7 +295,7 @@ def test_a_read_gives_nothing_that_is_not_durable() -> None:
     log = empty_log()
     events = append_run(log, "r1", 5, 5, 5)
     assert log.visible == 0
-    log.commit(2, 0)
+    log.show(2, 0)
     assert log.read(0, BIG) == Batch(1, RunId("r1"), events[:2])
 
 
@@ -348,9 +347,9 @@ def test_what_retention_removed_is_lost_only_where_memory_does_not_hold_it() -> 
     commit_all(log)
     log.drop(25)
     log.floor = 5
-    assert [log.lost(after) for after in range(5)] == [True, True, False, False, False]
+    assert [log.removed(after) for after in range(5)] == [True, True, False, False, False]
     log.drop(0)
-    assert [log.lost(after) for after in range(5)] == [True, True, True, True, False]
+    assert [log.removed(after) for after in range(5)] == [True, True, True, True, False]
 
 
 # --- dropping ---------------------------------------------------------------------------------------------------------
@@ -360,7 +359,7 @@ def test_dropping_leaves_what_no_segment_holds_yet() -> None:
     log = empty_log()
     append_run(log, "r1", 10, 10)
     log.take_journal()
-    log.commit(log.head, log.segmented)
+    log.show(log.head, log.segmented)
     log.drop(0)
     assert log.size == 20
 
@@ -371,10 +370,10 @@ def test_dropping_leaves_what_segments_hold_only_when_the_commit_under_way_is_du
     log.take_journal()
     head, segmented = log.head, log.segmented  # a commit takes the journal entry and is under way
     log.take_segments()  # the run ends meanwhile: its segment goes with the next commit
-    log.commit(head, segmented)
+    log.show(head, segmented)
     log.drop(0)
     assert log.read(0, BIG) is not None
-    log.commit(log.head, log.segmented)
+    log.show(log.head, log.segmented)
     log.drop(0)
     assert log.size == 0
     assert log.read(0, BIG) is None
@@ -438,19 +437,7 @@ def test_a_log_without_a_transcript_folds_nothing() -> None:
     assert log.folded == 0
 
 
-# --- waiting, deleting, resting ---------------------------------------------------------------------------------------
-
-
-async def test_a_commit_wakes_who_waits_for_it_once() -> None:
-    log = empty_log()
-    append_run(log, "r1", 5)
-    loop = asyncio.get_running_loop()
-    waiter, cancelled = loop.create_future(), loop.create_future()
-    cancelled.cancel()
-    log.waiters += [waiter, cancelled]
-    log.commit(1, 0)
-    assert waiter.done()
-    assert log.waiters == []
+# --- deleting, resting ------------------------------------------------------------------------------------------------
 
 
 def test_a_deleted_log_takes_no_more_events() -> None:
@@ -465,8 +452,8 @@ def test_a_deleted_log_takes_no_more_events() -> None:
 def test_visible_never_goes_back() -> None:
     log = empty_log()
     append_run(log, "r1", 5, 5)
-    log.commit(2, 0)
-    log.commit(1, 0)
+    log.show(2, 0)
+    log.show(1, 0)
     assert log.visible == 2
 
 

@@ -144,7 +144,7 @@ async def _serve(server: Server, listener: socket.socket) -> int:
     except StoreError as error:
         print(f"goldenpath: {error}", file=sys.stderr)
         code = EXIT_LOST if http.started else EXIT_USAGE
-    if server.dispatcher.abandoned:
+    if server.scheduler.abandoned:
         # Their runs have ended, and what could be written is on disk, but they obey no cancel: the ordinary way out
         # would wait for them for ever.
         sys.stdout.flush()
@@ -181,8 +181,8 @@ class _Http(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop. Whoever presses Ctrl-C again does not want to wait; a supervisor may well send SIGTERM twice."""
         if self.should_exit and sig == signal.SIGINT:
-            self._server.dispatcher.hurry()
-        self._server.dispatcher.refuse_new_runs()
+            self._server.scheduler.hurry()
+        self._server.scheduler.refuse_new_runs()
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -201,11 +201,11 @@ class _Http(uvicorn.Server):
         # Keep listening meanwhile, so that probes and new runs are answered with `draining`.
         server = self._server
         server.gateway.close_peers()
-        if server.dispatcher.active:
+        if server.scheduler.active:
             seconds = server.settings.drain_timeout
-            runs = f"{server.dispatcher.active} run(s)"
+            runs = f"{server.scheduler.active} run(s)"
             print(f"goldenpath: {runs} may go on for {seconds:g} s; Ctrl-C once more ends them", file=sys.stderr)
-        await server.dispatcher.drain(server.settings.drain_timeout)
+        await server.scheduler.drain(server.settings.drain_timeout)
         for _ in range(round(GOOD_BYE / 0.02)):
             if not len(server.gateway.peers):
                 break

@@ -178,16 +178,6 @@ class Admission(Generic[R]):
         self._admitted += 1
         self._peak = max(self._peak, self._running)
 
-    def waiting(self, user: Hashable) -> int:
-        """How many runs of `user` wait."""
-        entry = self._users.get(user)
-        return len(entry.waiting) if entry else 0
-
-    def running(self, user: Hashable) -> int:
-        """How many places `user` holds."""
-        entry = self._users.get(user)
-        return entry.running if entry else 0
-
     def statistics(self) -> AdmissionStatistics:
         return AdmissionStatistics(
             running=self._running,

@@ -24,13 +24,13 @@ from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.engine import EngineFactory
 from goldenpath.runtime.environ import load, override
 from goldenpath.runtime.event_log import EventLog
-from goldenpath.runtime.execution import Execution
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.site import Site
-from goldenpath.runtime.interfaces import AccountStore, LogStore
+from goldenpath.runtime.interfaces import AccountStore, LogStore, Unfinished
 from goldenpath.runtime.metrics import Statistics, registry_of
-from goldenpath.runtime.recovery import recover
+from goldenpath.runtime.recovery import Recovery
 from goldenpath.runtime.registry import Registry
+from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.runtime.settings import Settings, data_path
 from goldenpath.runtime.stores import sqlite_accounts, sqlite_log
 from goldenpath.runtime.stores.database import Database
@@ -50,13 +50,18 @@ class Server:
         self.clock = clock
         store, accounts, self._storage = _stores(settings)
         self.event_log = EventLog(store, clock, settings)
-        self.engines: EngineFactory[Execution] = EngineFactory(
-            Admission(max_running=settings.max_engines, max_waiting=settings.max_waiting), clock
+        self.recovery = Recovery(self.event_log, store, clock, settings)
+        self.scheduler = Scheduler(
+            admission=Admission(max_running=settings.max_engines, max_waiting=settings.max_waiting),
+            engines=EngineFactory(clock),
+            event_log=self.event_log,
+            clock=clock,
+            settings=settings,
         )
         self.dispatcher = Dispatcher(
             agents=agents,
             event_log=self.event_log,
-            engines=self.engines,
+            scheduler=self.scheduler,
             store=store,
             clock=clock,
             settings=settings,
@@ -64,6 +69,8 @@ class Server:
         self.accounts = Accounts(settings, accounts, clock, load_secret(settings))
         self.gateway = Gateway(
             dispatcher=self.dispatcher,
+            scheduler=self.scheduler,
+            recovery=self.recovery,
             event_log=self.event_log,
             accounts=self.accounts,
             clock=clock,
@@ -71,8 +78,8 @@ class Server:
         )
         self.statistics: dict[str, Statistics] = {
             "connections": self.gateway.peers.statistics,
-            "engines": self.engines.statistics,
-            "admission": self.engines.admission.statistics,
+            "engines": self.scheduler.engines.statistics,
+            "admission": self.scheduler.admission.statistics,
             "log": self.event_log.statistics,
             "accounts": self.accounts.statistics,
         }
@@ -92,7 +99,7 @@ class Server:
                 yield
             finally:
                 self.gateway.close_peers()
-                await self.dispatcher.drain(self.settings.drain_timeout)
+                await self.scheduler.drain(self.settings.drain_timeout)
                 recovery.cancel()
                 await asyncio.gather(recovery, return_exceptions=True)
                 try:
@@ -101,13 +108,11 @@ class Server:
                     await self.gateway.stop()
                     await self.accounts.close()
 
-    async def _recover(self, unfinished: list[Any]) -> None:
+    async def _recover(self, unfinished: list[Unfinished]) -> None:
         try:
-            await recover(self.event_log, unfinished, self.clock)
+            await self.recovery.run(unfinished)
         except Exception:
             _logger.exception("recovery_failed")  # stays not ready, and says so
-        else:
-            self.dispatcher.recovered.set()
 
 
 def _stores(settings: Settings) -> tuple[LogStore, AccountStore, AbstractAsyncContextManager[object]]:

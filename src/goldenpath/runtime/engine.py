@@ -2,7 +2,7 @@
 
 An engine holds everything a run uses: its context, its task group, its deadline, its clean-ups. Nothing in it is
 shared with another engine, and when the run ends the engine takes everything down in reverse order, whatever happened.
-The factory bounds how many there are, for each user and in all, by `Admission`.
+The factory makes one only for a run that holds a place (`Admission`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 import structlog
 
 from goldenpath.clock import Clock, timeout
-from goldenpath.runtime.admission import Admission, Ticket
+from goldenpath.runtime.admission import Ticket
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run import Interrupted, Run
@@ -24,8 +24,6 @@ from goldenpath.runtime.streams import RunEndedError
 from goldenpath.runtime.sync_run import SyncRun
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import Interrupt
-
-R = TypeVar("R")
 
 _logger = structlog.get_logger("goldenpath.engine")
 
@@ -56,12 +54,6 @@ class EngineStatistics(msgspec.Struct, frozen=True):
     """Engines that work or clean up."""
     cleaned: int
     """Engines that have ended and cleaned up."""
-    waiting: int
-    """Runs that wait for a place."""
-    refused: int
-    """Runs that were refused one."""
-    peak: int
-    """The most places taken at once."""
     create_seconds_total: float
     """Seconds spent making the context, run and engine of runs that had got their place."""
     create_seconds_max: float
@@ -181,16 +173,15 @@ def _forget_frames(error: BaseException) -> None:
             errors += each.exceptions
 
 
-class EngineFactory(Generic[R]):
+class EngineFactory:
     """Gives each admitted run an engine of its own, and counts. Belongs to the event loop's thread."""
 
-    def __init__(self, admission: Admission[R], clock: Clock) -> None:
-        self.admission = admission
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._created = self._cleaned = 0
         self._seconds = self._longest = 0.0
 
-    def create(self, ticket: Ticket[R], agent: Agent, make_run: Callable[[], Run]) -> Engine:
+    def create(self, ticket: Ticket[Any], agent: Agent, make_run: Callable[[], Run]) -> Engine:
         """An engine for the admitted `ticket`. Raises ValueError for one that holds no place, or what `make_run`
         raises; nothing is left behind then."""
         if not ticket.running:
@@ -207,14 +198,10 @@ class EngineFactory(Generic[R]):
         self._cleaned += 1
 
     def statistics(self) -> EngineStatistics:
-        admission = self.admission.statistics()
         return EngineStatistics(
             created=self._created,
             active=self._created - self._cleaned,
             cleaned=self._cleaned,
-            waiting=admission.waiting,
-            refused=admission.refused,
-            peak=admission.peak,
             create_seconds_total=self._seconds,
             create_seconds_max=self._longest,
         )

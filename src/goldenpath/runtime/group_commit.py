@@ -22,7 +22,7 @@ import structlog
 from goldenpath.clock import Clock
 from goldenpath.runtime.interfaces import Commit, LogStore, MessageRows, RunRow, StoreError
 from goldenpath.runtime.settings import Settings
-from goldenpath.runtime.thread_log import ThreadLog
+from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
 from goldenpath.wire.ids import Epoch, RunId
 
 TRIM_ROWS: Final = 64
@@ -83,6 +83,8 @@ class GroupCommit:
         self._pending_runs: dict[tuple[Epoch, RunId], RunRow] = {}
         self._pending_deleted: list[ThreadLog] = []
         self._pending_callbacks: list[Callable[[], None]] = []
+        self._waiting: dict[ThreadLog, list[asyncio.Future[None]]] = {}
+        """The agents that wait for room, by their logs."""
         self._number = 0
         self._trimmed = 0
         self._journaled: OrderedDict[ThreadLog, int] = OrderedDict()
@@ -140,9 +142,7 @@ class GroupCommit:
 
     def segment(self, log: ThreadLog) -> None:
         """Move what the journal holds of `log` to a segment, with the next commit."""
-        segments = log.take_segments()
-        if segments:
-            self._pending.segments.extend(segments)
+        self._pending.segments.extend(log.take_segments())
         if log.journaled_from:
             log.journaled_from = 0
             self._journaled.pop(log, None)
@@ -158,8 +158,23 @@ class GroupCommit:
         self._pending_callbacks.append(callback)
         self._work.set()
 
+    async def room(self, log: ThreadLog) -> None:
+        """Wait until a commit made more of `log` visible: an agent is too far ahead. Raises `LogDeletedError`."""
+        if log.deleted:
+            raise LogDeletedError(log.key.thread_id)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(log, []).append(future)
+        await future
+
+    def _wake(self, log: ThreadLog) -> None:
+        for future in self._waiting.pop(log, ()):
+            if not future.done():
+                future.set_result(None)
+
     def delete(self, log: ThreadLog) -> None:
-        """Remove everything of `log` with the next commit, and let nothing of it be written any more."""
+        """Remove everything of the deleted `log` with the next commit, and let nothing of it be written any more."""
+        log.show(log.head, log.segmented)
+        self._wake(log)  # the agents that wait for room: their next append is refused
         self._journaled.pop(log, None)
         epoch = log.epoch
         pending = self._pending
@@ -274,7 +289,9 @@ class GroupCommit:
             if log.deleted:
                 continue
             self.events += head - log.visible
-            log.commit(head, segmented)
+            log.show(head, segmented)
+            if self._waiting:
+                self._wake(log)
             for follower in list(log.followers):
                 try:
                     follower.notify()

@@ -3,7 +3,7 @@
     queued ──begin──> running ──finish──> finished
       │                  ├──fail────────> failed
       │                  ├──cancel──────> cancelled
-      └──(begins, then ends at once)      └──interrupt──> interrupted (the process died or drained)
+      └──(begins, then ends at once)      └──lose────────> interrupted (the process died or drained)
 
 A queued run that is cancelled or lost begins and ends at once when its turn comes, so that every accepted run has
 RUN_STARTED and one terminal event in its log.
@@ -16,14 +16,14 @@ from typing import Final, Literal
 from goldenpath.runtime.interfaces import RunStatus
 from goldenpath.wire.errors import GoldenpathError
 
-Step = Literal["begin", "finish", "fail", "cancel", "interrupt"]
+Step = Literal["begin", "finish", "fail", "cancel", "lose"]
 
 TRANSITIONS: Final[dict[tuple[RunStatus, Step], RunStatus]] = {
     ("queued", "begin"): "running",
     ("running", "finish"): "finished",
     ("running", "fail"): "failed",
     ("running", "cancel"): "cancelled",
-    ("running", "interrupt"): "interrupted",
+    ("running", "lose"): "interrupted",
 }
 
 

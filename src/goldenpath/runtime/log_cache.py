@@ -71,6 +71,11 @@ class LogCache:
             del self._opening[key]
             opened.set_result(None)
 
+    async def recovery(self) -> None:
+        """Wait until the recovery of every thread that needs it was tried."""
+        if self.unrecovered:
+            await asyncio.wait(self.unrecovered.values())
+
     def pin(self, log: ThreadLog) -> None:
         """Keep `log` in memory until `unpin`."""
         log.pins += 1

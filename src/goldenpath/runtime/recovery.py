@@ -7,13 +7,18 @@ of the segments and the journal, in their places.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import structlog
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.event_log import EventLog
-from goldenpath.runtime.execution import append_started, end_run, interrupted
-from goldenpath.runtime.interfaces import JournalEntry, RunRow, Unfinished
+from goldenpath.runtime.interfaces import JournalEntry, LogStore, RunRow, Unfinished
 from goldenpath.runtime.lifecycle import after
+from goldenpath.runtime.run_events import append_started, end_run, lost
+from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.errors import GoldenpathError
 from goldenpath.wire.events import RunAgentInput, RunStarted, decode_event, decode_run_input
@@ -29,45 +34,94 @@ class RecoveryError(GoldenpathError):
     """Threads whose unfinished runs could not be ended. They stay closed; all others are served."""
 
 
-async def recover(event_log: EventLog, unfinished: list[Unfinished], clock: Clock) -> int:
-    """End every unfinished run and return how many there were. Returns when that is durable.
+class Recovery:
+    """Ends the runs that an earlier process left in `store`. Belongs to one event loop, and to one life of it."""
 
-    Threads may be used as soon as their own runs are ended. Raises `RecoveryError` after all others were ended where
-    that failed for some.
-    """
-    count = failed = 0
-    for left in unfinished:
+    def __init__(self, event_log: EventLog, store: LogStore, clock: Clock, settings: Settings) -> None:
+        self._event_log = event_log
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self.done = asyncio.Event()
+        """Set once every run that was left has its end. Until then what is in those logs is not known yet."""
+
+    async def run(self, unfinished: list[Unfinished]) -> int:
+        """End every unfinished run and return how many there were. Returns when that is durable.
+
+        Threads may be used as soon as their own runs are ended. Raises `RecoveryError` after all others were ended
+        where that failed for some.
+        """
+        count = failed = 0
+        for left in unfinished:
+            try:
+                async with self._opened(left) as (log, entries):
+                    self._end_runs(log, left.runs, entries)
+            except Exception:
+                _logger.exception("thread_not_recovered", epoch=left.thread.epoch)
+                failed += 1
+            else:
+                count += len(left.runs)
+        if count:
+            await self._event_log.commits.committed()
+            _logger.info("runs_interrupted", count=count)
+        if failed:
+            raise RecoveryError(f"{failed} threads could not be recovered")
+        self.done.set()
+        return count
+
+    @asynccontextmanager
+    async def _opened(self, left: Unfinished) -> AsyncIterator[tuple[ThreadLog, list[JournalEntry]]]:
+        """A log with unfinished runs, and all events of those runs in order, which are back in memory and in the
+        transcript. When the context is left everybody may open the log. Where it is left by an error nobody may, and
+        whoever tries gets `internal`.
+        """
+        key = left.thread.key
+        cache, commits = self._event_log.cache, self._event_log.commits
+        log = ThreadLog(left.thread, durable=True)
+        tried = cache.unrecovered[key]
         try:
-            async with event_log.recovering(left) as (log, entries):
-                _end_runs(event_log, log, left.runs, entries, clock.time())
-        except Exception:
-            _logger.exception("thread_not_recovered", epoch=left.thread.epoch)
-            failed += 1
-        else:
-            count += len(left.runs)
-    if count:
-        await event_log.committed()
-        _logger.info("runs_interrupted", count=count)
-    if failed:
-        raise RecoveryError(f"{failed} threads could not be recovered")
-    return count
+            await self._event_log.prepare_transcript(log)
+            entries = await self._restore(log, left)
+            cache.logs[key] = log
+            cache.pin(log)
+            yield log, entries
+            del cache.unrecovered[key]
+            commits.keeps_journal = bool(cache.unrecovered)
+            cache.unpin(log)
+        finally:
+            if not tried.done():
+                tried.set_result(None)
 
+    async def _restore(self, log: ThreadLog, left: Unfinished) -> list[JournalEntry]:
+        entries = []
+        runs = {run.run_id for run in left.runs}
+        if left.first_seq:
+            after = left.first_seq - 1
+            while found := await self._store.segments(log.epoch, after, self._settings.segment_bytes):
+                entries += [JournalEntry(s.epoch, s.run_id, s.first_seq, s.events) for s in found if s.run_id in runs]
+                after = found[-1].last_seq
+        segmented = len(entries)
+        entries += left.journal
+        if entries:
+            log.restore(entries, segmented)
+        return entries
 
-def _end_runs(event_log: EventLog, log: ThreadLog, rows: list[RunRow], entries: list[JournalEntry], now: float) -> None:
-    orders: dict[RunId, RunOrder] = {}
-    for entry in entries:
-        order = orders.setdefault(entry.run_id, RunOrder())
-        for event in map(decode_event, entry.events):
-            if not isinstance(event, RunStarted):
-                order.check(event)
-        row = next(row for row in rows if row.run_id == entry.run_id)
-        row.first_seq = row.first_seq or entry.first_seq
-    # A run that has begun comes before those that wait.
-    for row in sorted(rows, key=lambda row: row.run_id not in orders):
-        log.runs[RunId(row.run_id)] = row
-        if row.run_id not in orders:
-            append_started(log, row, decode_run_input(row.input) if row.input else RunAgentInput(), now)
-        if row.status == "queued":
-            row.status = after(row.status, "begin")
-        end_run(log, row, orders.get(RunId(row.run_id), RunOrder()), interrupted(_WHY), now)
-        event_log.finish(log, row)
+    def _end_runs(self, log: ThreadLog, rows: list[RunRow], entries: list[JournalEntry]) -> None:
+        now = self._clock.time()
+        orders: dict[RunId, RunOrder] = {}
+        for entry in entries:
+            order = orders.setdefault(entry.run_id, RunOrder())
+            for event in map(decode_event, entry.events):
+                if not isinstance(event, RunStarted):
+                    order.check(event)
+            row = next(row for row in rows if row.run_id == entry.run_id)
+            row.first_seq = row.first_seq or entry.first_seq
+        # A run that has begun comes before those that wait.
+        for row in sorted(rows, key=lambda row: row.run_id not in orders):
+            log.runs[RunId(row.run_id)] = row
+            if row.run_id not in orders:
+                append_started(log, row, decode_run_input(row.input) if row.input else RunAgentInput(), now)
+            if row.status == "queued":
+                row.status = after(row.status, "begin")
+            end_run(log, row, orders.get(RunId(row.run_id), RunOrder()), lost(_WHY), now)
+            self._event_log.finish(log, row)

@@ -17,7 +17,7 @@ from goldenpath.clock import Clock
 from goldenpath.runtime import streams
 from goldenpath.runtime.containment import Contained
 from goldenpath.runtime.context import UserExecutionContext
-from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.streams import RunEndedError, Span, TextStream, ToolCallStream
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
@@ -68,7 +68,7 @@ class Run:
         run_input: ev.RunAgentInput,
         messages: list[ev.Message],
         log: ThreadLog,
-        event_log: EventLog,
+        commits: GroupCommit,
         clock: Clock,
         limits: RunLimits,
     ) -> None:
@@ -82,7 +82,7 @@ class Run:
         self.pending_tool_calls: list[str] = []
         self.token_usage: list[dict[str, Any]] = []
         self._log = log
-        self._event_log = event_log
+        self._commits = commits
         self.limits = limits
         self.order = RunOrder()
         self._size = 0
@@ -151,7 +151,7 @@ class Run:
         self._size += size
         log.append(data)
         if not log.touched:
-            self._event_log.touch(log)
+            self._commits.touch(log)
         return log.head - log.visible >= AHEAD_EVENTS or log.appended_size >= AHEAD_BYTES
 
     def _refuse_too_large(self, size: int) -> None:
@@ -168,7 +168,7 @@ class Run:
         log = self._log
         while log.head - log.visible >= AHEAD_EVENTS or log.appended_size >= AHEAD_BYTES:
             try:
-                await self._event_log.room(log)
+                await self._commits.room(log)
             except LogDeletedError:
                 raise RunEndedError(self.context.run_id) from None
 

@@ -16,7 +16,6 @@ A *follower* stands at a position in the log. It has no queue: one that lags cos
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -125,7 +124,6 @@ class ThreadLog:
         "transcript",
         "updated_at",
         "visible",
-        "waiters",
     )  # fmt: skip
 
     def __init__(self, row: ThreadRow, *, durable: bool) -> None:
@@ -162,7 +160,6 @@ class ThreadLog:
         self.folded = row.head
         """The transcript holds the events up to here."""
         self.pins = 0
-        self.waiters: list[asyncio.Future[None]] = []
 
     def row(self) -> ThreadRow:
         """The thread as it is to be stored."""
@@ -181,11 +178,11 @@ class ThreadLog:
         """Append one event of the run that was begun last. Raises `LogDeletedError`."""
         if self.deleted:
             raise LogDeletedError(self.key.thread_id)
-        piece = self.slices[-1]
-        piece.events.append(event)
+        last = self.slices[-1]
+        last.events.append(event)
         size = len(event)
-        piece.size += size
-        piece.unsegmented_size += size
+        last.size += size
+        last.unsegmented_size += size
         self.size += size
         self.appended_size += size
         self.head += 1
@@ -196,20 +193,20 @@ class ThreadLog:
         """What was appended since the last take, to be stored in the journal; None when nothing was."""
         if self.taken == self.head or not self.slices:
             return None
-        piece = self.slices[-1]
+        last = self.slices[-1]
         start = self.taken + 1
         self.taken = self.head
-        return JournalEntry(self.epoch, piece.run_id, start, piece.events[start - piece.first_seq :])
+        return JournalEntry(self.epoch, last.run_id, start, last.events[start - last.first_seq :])
 
     def take_segments(self) -> list[Segment]:
         """Everything that is in no segment yet, to be stored in segments; the journal need not hold it any more."""
         segments = []
-        for piece in reversed(self.slices):
-            if piece.next_seq - 1 <= self.segmented:
+        for each in reversed(self.slices):
+            if each.next_seq - 1 <= self.segmented:
                 break
-            first_seq = max(self.segmented + 1, piece.first_seq)
-            segments.append(Segment(self.epoch, piece.run_id, first_seq, piece.events[first_seq - piece.first_seq :]))
-            piece.unsegmented_size = 0
+            first_seq = max(self.segmented + 1, each.first_seq)
+            segments.append(Segment(self.epoch, each.run_id, first_seq, each.events[first_seq - each.first_seq :]))
+            each.unsegmented_size = 0
         segments.reverse()
         self.segmented = self.taken = self.head
         return segments
@@ -219,19 +216,14 @@ class ThreadLog:
         """Bytes that are in memory and at most in the journal."""
         return self.slices[-1].unsegmented_size if self.slices else 0
 
-    def commit(self, head: int, segmented: int) -> None:
-        """Events up to `head` are durable, and up to `segmented` in segments: show them, and wake who waits for it."""
+    def show(self, head: int, segmented: int) -> None:
+        """Make the events up to `head` visible: they are durable, those up to `segmented` in segments."""
         if head > self.visible:  # max() would double the cost of showing an event # noqa: PLR1730
             self.visible = head
         if segmented > self.recorded:  # noqa: PLR1730
             self.recorded = segmented
         self.appended_size -= self.taken_size
         self.taken_size = 0
-        if self.waiters:
-            waiters, self.waiters = self.waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
 
     def drop(self, keep: int) -> None:
         """Forget the oldest events in memory until at most `keep` bytes remain, where segments hold them durably.
@@ -242,17 +234,17 @@ class ThreadLog:
             return
         self.fold(self.visible)
         while self.size > keep:
-            piece = self.slices[0]
-            durable = min(self.recorded, piece.next_seq - 1) - piece.first_seq + 1
+            oldest = self.slices[0]
+            durable = min(self.recorded, oldest.next_seq - 1) - oldest.first_seq + 1
             freed = count = 0
             while count < durable and self.size - freed > keep:
-                freed += len(piece.events[count])
+                freed += len(oldest.events[count])
                 count += 1
-            del piece.events[:count]
-            piece.first_seq += count
-            piece.size -= freed
+            del oldest.events[:count]
+            oldest.first_seq += count
+            oldest.size -= freed
             self.size -= freed
-            if piece.events or len(self.slices) == 1:
+            if oldest.events or len(self.slices) == 1:
                 break
             self.slices.popleft()
 
@@ -262,34 +254,34 @@ class ThreadLog:
         """Whether a cursor after `seq` has a gap: the epoch differs, seq is above the head, or the events are gone."""
         if epoch is not None and epoch != self.epoch:
             return True
-        return seq > self.visible or self.lost(seq)
+        return seq > self.visible or self.removed(seq)
 
-    def lost(self, after: int) -> bool:
+    def removed(self, after: int) -> bool:
         """Whether the event after `after` was removed by retention and is not in memory either."""
         return after + 1 < self.floor and after + 1 < self.tail
 
     @property
     def tail(self) -> int:
         """The first seq that is in memory; head + 1 when nothing is."""
-        for piece in self.slices:
-            if piece.events:
-                return piece.first_seq
+        for each in self.slices:
+            if each.events:
+                return each.first_seq
         return self.head + 1
 
     def read(self, after: int, max_bytes: int) -> Batch | None:
         """The next visible events after `after`: some of one run, at least one, then up to `max_bytes`.
 
         None when they are not in memory: the caller reads the segments. The caller checks that there are any
-        (`after < visible`) and that they are not `lost`.
+        (`after < visible`) and that they are not `removed`.
         """
         wanted = after + 1
-        for piece in reversed(self.slices):
-            if piece.first_seq <= wanted:
-                if wanted >= piece.next_seq:
+        for each in reversed(self.slices):
+            if each.first_seq <= wanted:
+                if wanted >= each.next_seq:
                     return None
-                start = wanted - piece.first_seq
-                stop = min(len(piece.events), self.visible - piece.first_seq + 1, start + READ_EVENTS)
-                return Batch(wanted, piece.run_id, clip(piece.events[start:stop], max_bytes))
+                start = wanted - each.first_seq
+                stop = min(len(each.events), self.visible - each.first_seq + 1, start + READ_EVENTS)
+                return Batch(wanted, each.run_id, clip(each.events[start:stop], max_bytes))
         return None
 
     # --- history ------------------------------------------------------------------------------------------------------
@@ -298,15 +290,15 @@ class ThreadLog:
         """Bring the transcript, where there is one, up to `seq`."""
         if self.transcript is None or seq <= self.folded:
             return
-        pieces = []
-        for piece in reversed(self.slices):
-            if piece.next_seq <= self.folded + 1:
+        unfolded = []
+        for each in reversed(self.slices):
+            if each.next_seq <= self.folded + 1:
                 break
-            pieces.append(piece)
-        for piece in reversed(pieces):
-            start = max(self.folded + 1 - piece.first_seq, 0)
-            stop = max(seq - piece.first_seq + 1, 0)
-            for event in decode_coalesced(piece.events[start:stop]):
+            unfolded.append(each)
+        for each in reversed(unfolded):
+            start = max(self.folded + 1 - each.first_seq, 0)
+            stop = max(seq - each.first_seq + 1, 0)
+            for event in decode_coalesced(each.events[start:stop]):
                 self.transcript.apply(event)
         self.folded = seq
 
@@ -326,15 +318,15 @@ class ThreadLog:
         for index, entry in enumerate(entries):
             if not self.slices or self.slices[-1].run_id != entry.run_id:
                 self.slices.append(_Slice(entry.run_id, entry.first_seq))
-            piece = self.slices[-1]
+            last = self.slices[-1]
             size = sum(map(len, entry.events))
-            piece.events += entry.events
-            piece.size += size
+            last.events += entry.events
+            last.size += size
             self.size += size
             if index < segmented:
-                self.segmented = self.recorded = piece.next_seq - 1
+                self.segmented = self.recorded = last.next_seq - 1
             else:
-                piece.unsegmented_size += size
+                last.unsegmented_size += size
         self.head = self.visible = self.taken = self.slices[-1].next_seq - 1
         self.folded = entries[0].first_seq - 1
         self.fold(self.head)

@@ -327,6 +327,6 @@ async def test_a_run_that_ignores_its_cancel_is_ended_without_it(tmp_path: Path)
                     clock.advance(GRACE)
         assert played.finished.outcome == ev.CancelledOutcome()
         assert played.text == "started"
-        assert stage.server.engines.statistics().active == 1  # the agent itself goes on
+        assert stage.server.scheduler.engines.statistics().active == 1  # the agent itself goes on
         clock.advance(0.7 - GRACE)
-        await until(lambda: not stage.server.engines.statistics().active)
+        await until(lambda: not stage.server.scheduler.engines.statistics().active)

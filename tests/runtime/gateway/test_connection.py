@@ -61,7 +61,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     app = App(Settings(environment="testing", data_dir=str(tmp_path), drain_timeout=0.0, max_connections_per_user=1))
     async with app.lifespan():
         server = app.build()
-        await server.dispatcher.recovered.wait()
+        await server.recovery.done.wait()
         yield server
 
 
@@ -105,7 +105,7 @@ async def test_whoever_finds_no_room_is_told_by_a_close_code_and_by_nothing_else
 
 
 async def test_whoever_comes_in_while_the_server_begins_to_drain_is_sent_away(server: Server) -> None:
-    server.dispatcher.refuse_new_runs()
+    server.scheduler.refuse_new_runs()
     server.gateway.close_peers()
     _, wire = connect(server)
     assert wire.closed == [1001]

@@ -279,7 +279,7 @@ class Connection:
                 self._own_runs.append((thread_id, run))
             seq = accepted.seq
             snapshot: bytes | None = None
-            if thread_id not in self._subscriptions and log.lost(seq):  # what a known run said is no longer held
+            if thread_id not in self._subscriptions and log.removed(seq):  # what a known run said is no longer held
                 seq, snapshot = await gateway.snapshot(log)
             if self._ended:
                 return

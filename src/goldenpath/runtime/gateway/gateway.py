@@ -18,6 +18,8 @@ from goldenpath.runtime.forwarded import TrustedProxies
 from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.handshake import read_handshake
 from goldenpath.runtime.gateway.peers import Peer, Peers, Reservation
+from goldenpath.runtime.recovery import Recovery
+from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.commands import Limits
@@ -43,9 +45,19 @@ class Gateway:
     """Shared by every connection of one server. Belongs to the event loop's thread."""
 
     def __init__(
-        self, *, dispatcher: Dispatcher, event_log: EventLog, accounts: Accounts, clock: Clock, settings: Settings
+        self,
+        *,
+        dispatcher: Dispatcher,
+        scheduler: Scheduler,
+        recovery: Recovery,
+        event_log: EventLog,
+        accounts: Accounts,
+        clock: Clock,
+        settings: Settings,
     ) -> None:
         self.dispatcher = dispatcher
+        self.scheduler = scheduler
+        self._recovery = recovery
         self.event_log = event_log
         self.accounts = accounts
         self.clock = clock
@@ -63,7 +75,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether recovery is over."""
-        return self.dispatcher.recovered.is_set()
+        return self._recovery.done.is_set()
 
     async def start(self) -> None:
         """Begin to tell the time."""
@@ -147,7 +159,7 @@ class Gateway:
         return self.proxies.client_address(client[0] if client else None, headers)
 
     def _check_open(self) -> None:
-        if self.dispatcher.draining:
+        if self.scheduler.draining:
             raise RequestError("draining", "the server is shutting down", retry_after=1.0)
 
     def add(self, peer: Peer) -> None:
@@ -155,7 +167,7 @@ class Gateway:
         self.peers.add(peer)
         if self.accounts.is_revoked(peer.principal.session_id):
             peer.end(UNAUTHORIZED, "the session was ended")
-        elif self.dispatcher.draining:
+        elif self.scheduler.draining:
             peer.end(GOING_AWAY, "the server is shutting down")
 
     def _on_revoked(self, session_id: SessionId) -> None:

@@ -64,25 +64,25 @@ class Probes:
 
     async def readyz(self, request: Request) -> Answer:  # noqa: ARG002
         gateway = self._gateway
-        if gateway.dispatcher.draining:
+        if gateway.scheduler.draining:
             raise RequestError("draining", "the server is shutting down", retry_after=1.0)
         if not gateway.ready:
             raise RequestError("overloaded", "the server is recovering", retry_after=1.0)
-        if not gateway.event_log.healthy:
+        if not gateway.event_log.commits.healthy:
             raise RequestError("overloaded", "the log cannot be written", retry_after=2.0)
         return answer(Ready())
 
     async def health(self, request: Request) -> Answer:  # noqa: ARG002
         gateway = self._gateway
-        healthy = gateway.event_log.healthy
+        healthy = gateway.event_log.commits.healthy
         return answer(
             Health(
-                status="draining" if gateway.dispatcher.draining else "ok" if healthy and gateway.ready else "degraded",
+                status="draining" if gateway.scheduler.draining else "ok" if healthy and gateway.ready else "degraded",
                 version=self._version,
                 environment=gateway.settings.environment,
                 connections=gateway.peers.statistics(),
-                engines=gateway.dispatcher.engines.statistics(),
-                admission=gateway.dispatcher.engines.admission.statistics(),
+                engines=gateway.scheduler.engines.statistics(),
+                admission=gateway.scheduler.admission.statistics(),
                 event_log=gateway.event_log.statistics(),
             )
         )

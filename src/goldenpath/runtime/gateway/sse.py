@@ -130,7 +130,7 @@ class SseStream:
             while follower.behind and not self._ended.is_set():
                 batch = await self._gateway.event_log.read(self._log, follower.position, CHUNK_BYTES)
                 if batch is None:
-                    if self._log.lost(follower.position):
+                    if self._log.removed(follower.position):
                         await self._tell_lost(send)
                         return
                     break

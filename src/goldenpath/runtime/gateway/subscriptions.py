@@ -204,7 +204,7 @@ class Subscriptions:
             subscription.loading = False
         if self._by_thread.get(subscription.thread_id) is not subscription:
             return
-        if batch is None and follower.log.lost(follower.position):
+        if batch is None and follower.log.removed(follower.position):
             self._fail(TOO_SLOW, "the log moved past the cursor; attach again")
             return
         subscription.batch = batch
