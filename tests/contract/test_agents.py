@@ -12,7 +12,7 @@ import pytest
 from tests.contract.conftest import Join
 from tests.contract.history import History
 from tests.contract.judge import judge
-from tests.contract.witness import Json, Link, Witness
+from tests.contract.witness import Link, Witness
 from tests.serverprocess import ServerProcess
 
 ENDS = {
@@ -54,11 +54,6 @@ ENDS = {
 """How a run of each agent ends: the code of its RUN_ERROR, or the outcome of its RUN_FINISHED."""
 
 
-def end_of(terminal: Json) -> str:
-    """The code or the outcome of a terminal event."""
-    return str(terminal["code"] if terminal["type"] == "RUN_ERROR" else terminal["outcome"]["type"])
-
-
 @pytest.mark.parametrize("agent", ENDS)
 async def test_a_run_ends_once_and_well_whatever_its_agent_does(
     site: ServerProcess, join: Join, history: History, agent: str
@@ -66,12 +61,11 @@ async def test_a_run_ends_once_and_well_whatever_its_agent_does(
     user, other = await join(site, f"{agent}-a"), await join(site, f"{agent}-b")
     async with user.link() as link, other.link() as second:
         await second.run("never-ends", "wait", "other", "r1")
-        await link.run(agent, user.marker, "t", "r1")
-        assert end_of(await link.ended("t", "r1")) == ENDS[agent]
+        assert await link.play(agent, user.marker, "t", "r1") == ENDS[agent]
         # Its place is free, its thread works, and the other user's run goes on.
         for number in range(3):
             await link.run("echo", f"again {number}", "t", f"again{number}")
-        assert end_of(await link.ended("t", "again2")) == "success"
+        assert await link.end("t", "again2") == "success"
         assert ("other", "r1") not in other.runs
         await second.ok("cancel", thread_id="other")
         await second.ended("other", "r1")
@@ -100,12 +94,12 @@ async def test_a_clean_up_that_hangs_is_left_after_its_time(site: ServerProcess,
         await link.run("cleanup-hangs", "go", "t", "r1")
         await link.saw("TEXT_MESSAGE_END", "t")
         began = time.monotonic()
-        assert end_of(await link.ended("t", "r1")) == "success"
+        assert await link.end("t", "r1") == "success"
         assert time.monotonic() - began < 8
         await link.run("cleanup-hangs", "go", "t", "r2")
         await link.until(lambda: len([e for e in link.of_run("t", "r2") if e["type"] == "TEXT_MESSAGE_END"]) == 1)
         await link.ok("cancel", thread_id="t", run_id="r2")
-        assert end_of(await link.ended("t", "r2", patience=4)) == "cancelled"
+        assert await link.end("t", "r2", patience=4) == "cancelled"
     await user.audit(["t"])
     judge(history).require(ended_once=2, messages=1)
 
@@ -120,8 +114,7 @@ async def test_a_hundred_thousand_events_arrive_whole_while_others_work(
         slowest = 0.0
         for number in range(20):
             began = time.monotonic()
-            await second.run("echo", other.marker, "t", f"r{number}")
-            await second.ended("t", f"r{number}")
+            await second.play("echo", other.marker, "t", f"r{number}")
             slowest = max(slowest, time.monotonic() - began)
         await link.ended("t", "r1", patience=120)
         text = "".join(e["delta"] for e in link.of_run("t", "r1") if e["type"] == "TEXT_MESSAGE_CONTENT")
@@ -155,7 +148,7 @@ async def test_an_async_agent_that_blocks_makes_others_wait_and_lose_nothing(
         await link.run("blocks", "5", "t", "r1")
         slowest = await _slowest(second, other, until=lambda: ("t", "r1") in user.runs)
         assert 3 < slowest < 8
-        assert end_of(await second.ended("s", "r1")) == "success"
+        assert await second.end("s", "r1") == "success"
         assert len(second.of_run("s", "r1")) == 304
         assert not second.lost
     await other.audit(["t", "s"])
@@ -169,8 +162,7 @@ async def _slowest(link: Link, user: Witness, until: Callable[[], bool]) -> floa
     while not until():
         number += 1
         began = time.monotonic()
-        await link.run("echo", user.marker, "t", f"r{number}")
-        await link.ended("t", f"r{number}")
+        await link.play("echo", user.marker, "t", f"r{number}")
         slowest = max(slowest, time.monotonic() - began)
         await asyncio.sleep(0.05)
     return slowest
@@ -182,8 +174,7 @@ async def test_an_agent_that_emits_after_its_end_changes_nothing(
     user = await join(site, "late")
     async with user.link() as link:
         for number, agent in enumerate(("emits-late", "plain-emits-late")):
-            await link.run(agent, "go", "t", f"r{number}")
-            await link.ended("t", f"r{number}")
+            await link.play(agent, "go", "t", f"r{number}")
             # While the agent's remains still try: another run streams in the same thread.
             await link.script("t", f"next{number}", {"do": "deltas", "count": 60, "delay_ms": 10})
             await link.ended("t", f"next{number}")
@@ -224,10 +215,9 @@ async def test_a_run_that_does_not_end_is_ended_by_its_time_limit(
     async with user.link() as link:
         await link.run(agent, text, "t", "r1")
         began = time.monotonic()
-        assert end_of(await link.ended("t", "r1")) == "timeout"
+        assert await link.end("t", "r1") == "timeout"
         assert time.monotonic() - began < 4
         # The place is free when the agent has really ended: at once, or when it stops being stubborn.
-        await link.run("echo", "and now", "t", "r2")
-        assert end_of(await link.ended("t", "r2")) == "success"
+        assert await link.play("echo", "and now", "t", "r2") == "success"
     await user.audit(["t"])
     judge(history).require(ended_once=2, messages=1, status=2)

@@ -13,8 +13,7 @@ import pytest
 from tests.contract.conftest import Join
 from tests.contract.history import Accepted, History
 from tests.contract.judge import judge
-from tests.contract.test_agents import end_of
-from tests.contract.witness import Link, Witness
+from tests.contract.witness import Link, Witness, end_of
 from tests.serverprocess import ServerProcess
 
 
@@ -90,15 +89,14 @@ async def test_a_run_is_cancelled_cleanly_wherever_it_is(
             await link.run(stage.agent, TEXTS.get(stage.agent, "go"), thread_id, "r")
             await link.saw(stage.after, thread_id, "r")
             await how(user, link, thread_id)
-            assert end_of(await link.ended(thread_id, "r")) == "cancelled"
+            assert await link.end(thread_id, "r") == "cancelled"
             # Once more, after the end: harmless.
             assert (await link.ok("cancel", thread_id=thread_id, run_id="r"))["cancelled"] == []
             assert (await user.post(f"/v1/threads/{thread_id}/runs/r/cancel")).json()["status"] == "cancelled"
             # The place is free again: of two places the other run holds one.
-            await link.run("echo", "following", thread_id, "following")
-            assert end_of(await link.ended(thread_id, "following")) == "success"
+            assert await link.play("echo", "following", thread_id, "following") == "success"
             if how is by_interrupt:
-                assert end_of(await link.ended(thread_id, "instead")) == "success"
+                assert await link.end(thread_id, "instead") == "success"
             assert stage.text in json.dumps(await user.messages(thread_id))
             assert (beside, "r") not in user.runs
             await other.ok("cancel", thread_id=beside)
@@ -119,7 +117,7 @@ async def test_a_run_that_waits_behind_its_thread_is_cancelled_when_its_turn_com
         assert (await link.ok("cancel", thread_id="t", run_id="third"))["cancelled"] in ([], ["third"])
         assert ("t", "third") not in user.runs
         await link.ok("cancel", thread_id="t", run_id="first")
-        ends = {run_id: end_of(await link.ended("t", run_id)) for run_id in ("first", "second", "third", "fourth")}
+        ends = {run_id: await link.end("t", run_id) for run_id in ("first", "second", "third", "fourth")}
         assert ends == {"first": "cancelled", "second": "success", "third": "cancelled", "fourth": "success"}
         assert [event["type"] for event in link.of_run("t", "third")] == ["RUN_STARTED", "RUN_FINISHED"]
         order = [run for _, _, run, event in link.events if event["type"] == "RUN_STARTED"]
@@ -137,9 +135,8 @@ async def test_a_whole_queue_is_cancelled_at_once(site: ServerProcess, join: Joi
         reply = await link.ok("cancel", thread_id="t")
         assert reply["cancelled"] == [f"r{number}" for number in range(10)]
         for number in range(10):
-            assert end_of(await link.ended("t", f"r{number}")) == "cancelled"
-        await link.run("echo", "after", "t", "after")
-        await link.ended("t", "after")
+            assert await link.end("t", f"r{number}") == "cancelled"
+        await link.play("echo", "after", "t", "after")
     await user.audit(["t"])
     judge(history).require(ended_once=11, status=11)
 
@@ -158,11 +155,10 @@ async def test_a_run_that_waits_for_a_place_is_cancelled_at_once(
         for thread_id in ("b", "d"):
             assert (await link.run("echo", "waiting", thread_id, "waiting"))["status"] == "queued"
             await link.ok("cancel", thread_id=thread_id, run_id="waiting")
-            assert end_of(await link.ended(thread_id, "waiting")) == "cancelled"
+            assert await link.end(thread_id, "waiting") == "cancelled"
             assert "waiting" in json.dumps(await user.messages(thread_id))
         await link.ok("cancel", thread_id="a")
-        await link.run("echo", "after", "e", "after")
-        assert end_of(await link.ended("e", "after")) == "success"
+        assert await link.play("echo", "after", "e", "after") == "success"
         await link.ok("cancel", thread_id="c")
         await link.ended("c", "r")
     await user.audit("abcde")
@@ -181,7 +177,7 @@ async def test_a_cancel_between_a_waiting_run_and_its_place_ends_it_once(
             await asyncio.sleep(0.001 * (number % 5))
             await second.ok("cancel", thread_id="t", run_id=f"b{number}")
             for name in "ab":
-                assert end_of(await link.ended("t", f"{name}{number}")) in ("success", "cancelled")
+                assert await link.end("t", f"{name}{number}") in ("success", "cancelled")
     await user.audit(["t"])
     judge(history).require(ended_once=80, status=80)
     ends = [end_of(user.runs["t", f"b{number}"]) for number in range(40)]
@@ -198,7 +194,7 @@ async def test_a_cancel_about_the_end_of_a_run_leaves_one_end(
             await link.script("t", f"r{number}", {"do": "sleep", "ms": 5}, {"do": "say", "text": "done"})
             await asyncio.sleep(0.0005 * (number % 20))
             reply = await link.ok("cancel", thread_id="t", run_id=f"r{number}")
-            end = end_of(await link.ended("t", f"r{number}"))
+            end = await link.end("t", f"r{number}")
             assert reply["cancelled"] or end == "success"
             ends.add(end)
     assert ends == {"cancelled", "success"}
@@ -227,7 +223,7 @@ async def test_leaving_cancels_the_runs_that_were_to_end_with_the_connection_and
             else:
                 link.abort()
             for run_id in ("goes", "waits"):
-                assert end_of(await watcher.ended(f"{leave}-2", run_id)) == "cancelled"
+                assert await watcher.end(f"{leave}-2", run_id) == "cancelled"
             assert await user.status(f"{leave}-1", "stays") == "running"
             await watcher.ok("cancel", thread_id=f"{leave}-1")
             await watcher.ended(f"{leave}-1", "stays")
@@ -251,8 +247,7 @@ async def test_deleting_a_thread_ends_its_runs_and_frees_their_places(
                 link.events.clear()
         # Both places are free.
         await link.run("never-ends", "go", "u", "r")
-        await link.run("echo", "after", "v", "r")
-        await link.ended("v", "r")
+        await link.play("echo", "after", "v", "r")
         await link.ok("cancel", thread_id="u")
         await link.ended("u", "r")
     await user.audit("uv")
@@ -280,8 +275,7 @@ async def test_sigterm_ends_every_run_and_a_restart_shows_it(
     assert end_of(user.runs["t", "running"]) == end_of(user.runs["t", "waiting"]) == "run_interrupted"
     assert end_of(user.runs["u", "leaving"]) == "cancelled"
     async with user.link() as link:
-        await link.run("echo", "after", "t", "after")
-        await link.ended("t", "after")
+        await link.play("echo", "after", "t", "after")
     await user.audit(["t"])
     judge(history).require(ended_once=4, status=4, messages=3)
     assert len([record for record in history.records if isinstance(record, Accepted)]) == 4

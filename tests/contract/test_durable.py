@@ -15,7 +15,6 @@ import pytest
 from tests.contract.conftest import HERE, Join
 from tests.contract.history import History
 from tests.contract.judge import judge
-from tests.contract.test_agents import end_of
 from tests.contract.witness import LOST, LinkLostError, Witness
 from tests.serverprocess import ServerProcess
 
@@ -96,7 +95,7 @@ async def test_an_end_is_told_when_it_is_durable_and_not_before(
         await asyncio.to_thread(server.start)
         assert [await user.status(*run) for run in runs] == ["interrupted"] * 3
     else:
-        assert [end_of(await link.ended(*run)) for run in runs] == [end, "success", end]
+        assert [await link.end(*run) for run in runs] == [end, "success", end]
         assert results["status"] == STATUS[end]
         assert results["thread"].json()["runs"][0]["status"] == STATUS[end]
         assert results["cancel-over-http"].json()["status"] == STATUS[end]

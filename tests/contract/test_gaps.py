@@ -119,8 +119,7 @@ async def test_a_reader_that_falls_behind_what_is_held_is_sent_away_and_comes_ba
 ) -> None:
     user = await join(launch(segment_bytes="20000", retention_bytes="200000", retention_interval="0.05"), "slow")
     slow = await user.connect()
-    await slow.run("echo", "hello", "t", "hello")
-    await slow.ended("t", "hello")
+    await slow.play("echo", "hello", "t", "hello")
     # Nothing is read from here on: more than the sockets hold is written, and what is behind them is removed.
     slow.connection.transport.pause_reading()
     async with user.link() as link:

@@ -156,8 +156,7 @@ async def scene(site: ServerProcess, join: Join, history: History, tmp_path: Pat
     """The victim has threads with ended, running and waiting runs, of which nothing may move meanwhile."""
     other, victim = [await join(site, f"{tmp_path.name}-{who}") for who in ("other", "victim")]
     async with victim.link() as link:
-        await link.run("echo", victim.marker, "secret-thread", "secret-run")
-        await link.ended("secret-thread", "secret-run")
+        await link.play("echo", victim.marker, "secret-thread", "secret-run")
         reply = await link.run("never-ends", victim.marker, "secret-thread", "other-run")
         await link.saw("TEXT_MESSAGE_CONTENT", "secret-thread", "other-run")
         await link.run("echo", victim.marker, "secret-thread", "queued-run")

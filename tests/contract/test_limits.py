@@ -12,8 +12,7 @@ import pytest
 from tests.contract.conftest import Join
 from tests.contract.history import History, Opened, Saw
 from tests.contract.judge import judge
-from tests.contract.test_agents import end_of
-from tests.contract.witness import Link
+from tests.contract.witness import Link, end_of
 from tests.serverprocess import ServerProcess
 
 WAITS = {"do": "sleep", "ms": 60_000}
@@ -47,15 +46,14 @@ async def test_a_user_runs_two_and_lets_sixteen_wait(
             await link.refused("run", agent="echo", text="first", thread_id="t0", run_id="more", on_busy="interrupt")
             assert await user.status("t0", "r0") == "running"
         async with other.link() as second:
-            await second.run("echo", "unhindered", "t", "r")
-            await second.ended("t", "r")
+            await second.play("echo", "unhindered", "t", "r")
         # As soon as one has left there is room for one.
         await link.ok("cancel", thread_id=replies[-1]["thread_id"], run_id=replies[-1]["run_id"])
         assert (await link.run("echo", "one more", threads[-1], "more"))["status"] == "queued"
         for thread_id in threads[:18]:
             await link.ok("cancel", thread_id=thread_id)
         for reply in replies:
-            assert end_of(await link.ended(reply["thread_id"], reply["run_id"])) == "cancelled"
+            assert await link.end(reply["thread_id"], reply["run_id"]) == "cancelled"
         await link.ended(threads[-1], "more")
     await user.audit(sorted({reply["thread_id"] for reply in replies}))
     judge(history).require(ended_once=running + 17, status=running + 16)
@@ -113,8 +111,8 @@ async def test_a_run_that_is_refused_interrupts_nothing(
         # With room it does.
         await second.ok("cancel", thread_id="t", run_id="r1")
         await link.run("echo", "first", "t", "yes", on_busy="interrupt")
-        assert end_of(await link.ended("t", "r0")) == "cancelled"
-        assert end_of(await link.ended("t", "yes")) == "success"
+        assert await link.end("t", "r0") == "cancelled"
+        assert await link.end("t", "yes") == "success"
         await link.ok("cancel", thread_id="full")
         await link.ended("full", "r1")
         await second.ok("cancel", thread_id="t")
@@ -137,10 +135,9 @@ async def test_a_run_has_a_time_limit_from_its_beginning_on(
             await link.run("never-ends", "go", agent, "behind")
         for agent in agents:
             for run_id in ("r", "behind"):
-                assert end_of(await link.ended(agent, run_id)) == "timeout"
+                assert await link.end(agent, run_id) == "timeout"
             assert "TEXT_MESSAGE_CONTENT" in {event["type"] for event in link.of_run(agent, "behind")}
-        await link.run("echo", "and now", "t", "r")
-        assert end_of(await link.ended("t", "r")) == "success"
+        assert await link.play("echo", "and now", "t", "r") == "success"
     await user.audit([*agents, "t"])
     judge(history).require(ended_once=13, closed=13, messages=7, status=13)
 
@@ -223,14 +220,13 @@ async def test_a_run_that_waits_too_long_ends_with_a_time_out(
             await link.script(f"t{number}", "r", WAITS)
         await link.script("t0", "behind", WAITS)
         await link.script("t2", "without-a-place", WAITS)
-        assert end_of(await link.ended("t2", "without-a-place")) == "timeout"
+        assert await link.end("t2", "without-a-place") == "timeout"
         # Its thread is taken: its end is told when its turn comes.
         await link.ok("cancel", thread_id="t0", run_id="r")
-        assert end_of(await link.ended("t0", "behind")) == "timeout"
+        assert await link.end("t0", "behind") == "timeout"
         await link.ok("cancel", thread_id="t1")
         await link.ended("t1", "r")
-        await link.run("echo", "and now", "t0", "after")
-        await link.ended("t0", "after")
+        await link.play("echo", "and now", "t0", "after")
     await user.audit(["t0", "t1", "t2"])
     judge(history).require(ended_once=5, status=5, messages=3)
 
@@ -240,8 +236,7 @@ async def test_a_connection_follows_sixty_four_threads(site: ServerProcess, join
     async with user.link() as link, user.link() as second:
         assert (link.welcome or {})["limits"]["max_attached_threads"] == 64
         for number in range(66):
-            await second.run("echo", f"thread {number}", f"t{number}", "r1")
-            await second.ended(f"t{number}", "r1")
+            await second.play("echo", f"thread {number}", f"t{number}", "r1")
             if number >= 60:
                 await second.ok("detach", thread_id=f"t{number}")
         for number in range(64):
@@ -255,8 +250,7 @@ async def test_a_connection_follows_sixty_four_threads(site: ServerProcess, join
         await link.ok("attach", thread_id="t63", after={"seq": 0})
         await link.ended("t63", "r2")
         await link.ok("detach", thread_id="t0")
-        await link.run("echo", "there", "t64", "r2")
-        await link.ended("t64", "r2")
+        await link.play("echo", "there", "t64", "r2")
         assert (await link.refused("attach", thread_id="t65"))["code"] == "quota_exceeded"
         # A deleted thread gives its place up too.
         await user.delete("t1")
@@ -271,8 +265,7 @@ async def test_a_flood_of_commands_is_answered_in_order_and_holds_up_nobody(
 ) -> None:
     user, other = await join(site, "hasty"), await join(site, "calm")
     async with user.link() as link, other.link() as second:
-        await link.run("echo", "hello", "t", "r")
-        await link.ended("t", "r")
+        await link.play("echo", "hello", "t", "r")
         asked = []
         for _ in range(500):
             asked += [link.post("attach", thread_id="t", after={"seq": 0}), link.post("detach", thread_id="t")]

@@ -12,8 +12,7 @@ import pytest
 from tests.contract.conftest import Join
 from tests.contract.history import Accepted, History
 from tests.contract.judge import judge
-from tests.contract.test_agents import end_of
-from tests.contract.witness import Json, Link, LinkLostError, Witness
+from tests.contract.witness import Json, Link, LinkLostError, Witness, end_of
 from tests.serverprocess import ServerProcess
 
 # --- a busy thread ----------------------------------------------------------------------------------------------------
@@ -36,13 +35,12 @@ async def test_a_busy_thread_makes_a_run_wait_refuses_it_or_gives_way(
         for on_busy in ("reject", "interrupt"):
             assert (await link.run("echo", "again", "t", "first", on_busy=on_busy))["status"] == "running"
         await link.run("echo", "instead", "t", "instead", on_busy="interrupt")
-        ends = {run_id: end_of(await link.ended("t", run_id)) for run_id in ("first", "waits", "instead")}
+        ends = {run_id: await link.end("t", run_id) for run_id in ("first", "waits", "instead")}
         assert ends == {"first": "cancelled", "waits": "cancelled", "instead": "success"}
         order = [run for _, _, run, event in link.events if event["type"] == "RUN_STARTED"]
         assert order == ["free", "first", "waits", "instead"]
         # The id that was refused is free.
-        await link.run("echo", "now", "t", "no", on_busy="reject")
-        assert end_of(await link.ended("t", "no")) == "success"
+        assert await link.play("echo", "now", "t", "no", on_busy="reject") == "success"
     await user.audit(["t"])
     judge(history).require(ended_once=5, status=5, messages=1)
 
@@ -119,8 +117,7 @@ async def test_a_repeat_changes_nothing_of_a_run(site: ServerProcess, join: Join
             second.events.clear()
         assert "another text" not in json.dumps(await user.messages("t"))
         # In another thread the same id is another run.
-        await link.run("echo", "elsewhere", "u", "r")
-        await link.ended("u", "r")
+        await link.play("echo", "elsewhere", "u", "r")
     await user.audit(["t", "u"])
     judge(history).require(ended_once=4, started_once=2)
 
@@ -162,8 +159,7 @@ async def test_a_run_in_a_followed_thread_keeps_the_cursor_and_attach_moves_it(
         await link.ok("detach", thread_id="t")
         await link.ok("detach", thread_id="t")
         async with user.link() as second:
-            await second.run("echo", "three", "t", "r3")
-            await second.ended("t", "r3")
+            await second.play("echo", "three", "t", "r3")
         await link.ok("ping")
         assert link.events == []
         await link.ok("attach", thread_id="t", after={"epoch": reply["epoch"], "seq": 2 * head})
@@ -186,11 +182,11 @@ async def test_two_tabs_see_the_same(site: ServerProcess, join: Join, history: H
         await one.run("never-ends", "go", "t", "r3")
         await two.saw("TEXT_MESSAGE_CONTENT", "t", "r3")
         await two.ok("cancel", thread_id="t")
-        assert end_of(await one.ended("t", "r3")) == "cancelled"
+        assert await one.end("t", "r3") == "cancelled"
         await one.script("t", "r4", {"do": "deltas", "count": 30, "delay_ms": 3})
         await two.saw("RUN_STARTED", "t", "r4")
         await one.close()
-        assert end_of(await two.ended("t", "r4")) == "success"
+        assert await two.end("t", "r4") == "success"
     await user.audit(["t"])
     judge(history).require(ended_once=4, unchanged=250, messages=1)
 
@@ -230,8 +226,7 @@ async def test_a_deleted_thread_is_gone_and_its_name_is_a_new_log(
             await asyncio.wait_for(follower, 10)
             assert (await user.get("/v1/threads")).json()["threads"] == []
         assert len(epochs) == 10
-        await one.run("echo", "the last", "t", "r")
-        await one.ended("t", "r")
+        await one.play("echo", "the last", "t", "r")
         assert one.events[0][1] == 1
     await user.audit(["t"])
     judge(history).require(deleted=30, sequence=30)
@@ -276,12 +271,10 @@ async def test_a_deletion_outlives_a_kill(launch: Callable[..., ServerProcess], 
     server = launch()
     user = await join(server, "eraser")
     async with user.link() as link:
-        await link.run("echo", user.marker, "gone", "r")
-        await link.ended("gone", "r")
+        await link.play("echo", user.marker, "gone", "r")
         await link.run("never-ends", user.marker, "going", "r")
         await link.run("echo", user.marker, "going", "waiting")
-        await link.run("echo", "stays", "stays", "r")
-        await link.ended("stays", "r")
+        await link.play("echo", "stays", "stays", "r")
         for thread_id in ("gone", "going"):
             assert (await user.delete(thread_id)).status_code == 204
     await asyncio.to_thread(server.kill)
@@ -324,5 +317,5 @@ async def _come_back(user: Witness) -> None:
     async with user.link() as link:
         epoch, seq = user.cursors["t"]
         await link.ok("attach", thread_id="t", after={"epoch": epoch, "seq": seq})
-        assert end_of(await link.ended("t", "r")) == "success"
+        assert await link.end("t", "r") == "success"
     await user.audit(["t"])

@@ -26,6 +26,11 @@ LOST = (ConnectionClosed, InvalidHandshake, OSError, EOFError, TimeoutError)
 """What the end of a connection looks like."""
 
 
+def end_of(terminal: Json) -> str:
+    """The code or the outcome of a terminal event."""
+    return str(terminal["code"] if terminal["type"] == "RUN_ERROR" else terminal["outcome"]["type"])
+
+
 class LinkLostError(Exception):
     """The connection ended before what was waited for came."""
 
@@ -295,6 +300,15 @@ class Link:
         """Wait until this user saw the run end; the terminal event."""
         await self.until(lambda: (thread_id, run_id) in self.user.runs, patience)
         return self.user.runs[thread_id, run_id]
+
+    async def end(self, thread_id: str, run_id: str, patience: float = PATIENCE) -> str:
+        """Wait for the end of a run. Returns how it ended, as `end_of` says it."""
+        return end_of(await self.ended(thread_id, run_id, patience))
+
+    async def play(self, agent: str, text: str, thread_id: str, run_id: str, **fields: Any) -> str:
+        """Run an agent to its end. Returns how it ended."""
+        await self.run(agent, text, thread_id, run_id, **fields)
+        return await self.end(thread_id, run_id)
 
     async def saw(self, kind: str, thread_id: str, run_id: str | None = None, patience: float = PATIENCE) -> Json:
         """Wait for an event of this type; the first one."""
