@@ -140,7 +140,7 @@ class EventLog:
     async def create(self, key: ThreadKey) -> AsyncIterator[ThreadLog]:
         """The log of a thread, made now if there is none; it stays in memory while the context is open.
 
-        A made log exists for others once a run was accepted into it and committed (`accept`)."""
+        A made log exists for others once a run was accepted into it and committed."""
         log = await self.cache.load(key) or self.cache.logs.get(key)
         if log is None:
             now = self._clock.time()
