@@ -17,6 +17,7 @@ from rich.table import Table
 
 from goldenpath.lab.checker import Violation
 from goldenpath.lab.experiment import Experiment, Job, Watcher
+from goldenpath.lab.faults import parse_fault
 from goldenpath.lab.scenario import Scenario, adapted
 from goldenpath.lab.scenarios import SCENARIOS
 from goldenpath.lab.targets import TargetSpec, parse_target
@@ -72,11 +73,14 @@ def _jobs(options: Options) -> Sequence[Job]:
     target: TargetSpec | None = parse_target(options.target)
     out = Path(options.out or time.strftime("lab-%Y%m%d-%H%M%S"))
     chosen: list[Scenario] = []
+    faults = [parse_fault(spec) for spec in options.faults]
     for name in options.scenarios:
         if name not in SCENARIOS:
             raise UsageError(f"there is no scenario {name!r}; `goldenpath lab list` shows them")
+        if target is not None and any(fault.on_process for fault in faults):
+            raise UsageError("kill, restart and stop need a server of the lab's own: leave --target out")
         scenario = adapted(SCENARIOS[name], users=options.users, rate=options.rate, duration=options.duration)
-        chosen.append(msgspec.structs.replace(scenario, faults=(*scenario.faults, *options.faults)))
+        chosen.append(msgspec.structs.replace(scenario, faults=(*scenario.faults, *faults)))
     return [
         Job(
             scenario=scenario,

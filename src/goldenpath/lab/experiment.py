@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
+from random import Random
 from time import perf_counter
 from typing import Any, Final
 
@@ -21,15 +22,17 @@ from goldenpath.lab.canary import new_nonce
 from goldenpath.lab.checker import Violation
 from goldenpath.lab.formats import make_format
 from goldenpath.lab.history import HistoryWriter, path_of, save_manifest
+from goldenpath.lab.injection import Injection
 from goldenpath.lab.judge import Judge
 from goldenpath.lab.monitor import ProcessTree, watch
 from goldenpath.lab.own_server import OwnServer
+from goldenpath.lab.proxy import Proxy
 from goldenpath.lab.recorder import Recorder
 from goldenpath.lab.records import Manifest
 from goldenpath.lab.runner import Load
 from goldenpath.lab.scenario import Scenario
 from goldenpath.lab.target import TargetError
-from goldenpath.lab.targets import TargetSpec, make_target
+from goldenpath.lab.targets import TargetSpec, make_target, origin, rerouted
 from goldenpath.lab.worker import Done, Message, Plan, Ready, Seen, Tick, Unreachable
 
 HEAD_START: Final = 0.2
@@ -76,6 +79,7 @@ class Experiment:
         self._workers: list[_Process] = []
         self._ticks: dict[int, Tick] = {}
         self._server: OwnServer | None = None
+        self._proxy: Proxy | None = None
         self._stopping = self._interrupted = False
         self._zero = 0.0
         self._recorder: Recorder | None = None
@@ -119,6 +123,12 @@ class Experiment:
                     stack.push_async_callback(self._remove_server, self._server)
                     await self._server.start()
                     spec = self._server.target()
+                if any(not fault.on_process for fault in job.scenario.faults):
+                    host, port = origin(spec)
+                    self._proxy = Proxy(host, port, Random(job.seed))
+                    await self._proxy.start()
+                    stack.push_async_callback(self._proxy.stop)
+                    spec = rerouted(spec, "127.0.0.1", self._proxy.port)
                 await self._load(spec, manifest, nonce)
                 if not self._stopping:
                     await self._see_whether_it_is_there(spec)
@@ -136,6 +146,7 @@ class Experiment:
                     arrivals=job.scenario.arrivals,
                     seed=job.seed,
                     patience=job.scenario.patience,
+                    resumes=job.scenario.resumes or bool(job.scenario.faults),
                     worker=number,
                     workers=job.workers,
                 )
@@ -146,14 +157,17 @@ class Experiment:
             await asyncio.gather(*(worker.until_ready() for worker in self._workers))
             if self._stopping:
                 return
-            if self._server is not None and self._server.pid is not None:
-                tree = ProcessTree(self._server.pid)
+            if self._server is not None:
+                tree = ProcessTree(self._pid)
                 background.append(
                     asyncio.create_task(watch(tree.read, lambda figures: recorder.sampled("target", figures)))
                 )
             self._zero = perf_counter() + HEAD_START
             save_manifest(job.directory, msgspec.structs.replace(manifest, zero=self._zero))
             recorder.noted("begun")
+            injection = Injection(job.scenario.faults, self._server, self._proxy, recorder)
+            injecting = asyncio.create_task(self._inject(injection))
+            background.append(injecting)
             for worker in self._workers:
                 worker.say(f"go {self._zero!r}")
             self._watcher.begun(job)
@@ -162,12 +176,24 @@ class Experiment:
                     recorder.noted("crashed", why)
             recorder.noted("ended")
             if not self._stopping:
+                await injecting
+            if not self._stopping:
                 await asyncio.sleep(job.scenario.settle)
         finally:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await asyncio.gather(*(worker.end() for worker in self._workers))
+
+    def _pid(self) -> int | None:
+        return self._server.pid if self._server is not None else None
+
+    async def _inject(self, injection: Injection) -> None:
+        await asyncio.sleep(max(0.0, self._zero - perf_counter()))
+        try:
+            await injection.run()
+        except* TargetError as lost:
+            self._stop("target_lost", str(lost.exceptions[0]))
 
     def _on_message(self, worker: int, message: Message) -> None:
         match message:

@@ -15,10 +15,13 @@ Read = Callable[[], dict[str, float]]
 
 
 class ProcessTree:
-    """A process and all of its children: CPU in percent of one core, memory, files, connections, threads."""
+    """A process and all of its children: CPU in percent of one core, memory, files, threads.
 
-    def __init__(self, pid: int) -> None:
-        self._root = pid
+    `root` tells its number each time, None while there is none.
+    """
+
+    def __init__(self, root: Callable[[], int | None]) -> None:
+        self._root = root
         self._known: dict[int, psutil.Process] = {}
 
     def read(self) -> dict[str, float]:
@@ -37,8 +40,11 @@ class ProcessTree:
         return figures if figures["processes"] else {}
 
     def _processes(self) -> list[psutil.Process]:
+        pid = self._root()
+        if pid is None:
+            return []
         try:
-            root = self._known.get(self._root) or psutil.Process(self._root)
+            root = self._known.get(pid) or psutil.Process(pid)
             found: list[Any] = [root, *root.children(recursive=True)]
         except psutil.Error:
             self._known.clear()

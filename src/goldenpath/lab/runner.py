@@ -26,6 +26,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: Arrivals
     seed: int
     patience: float = 60.0
+    resumes: bool = False
     worker: int = 0
     workers: int = 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from goldenpath.lab.arrivals import ArrivalRate, Arrivals, Batches, Looping, Stage
+from goldenpath.lab.faults import Fault
 from goldenpath.lab.workload import WorkloadSpec
 
 
@@ -20,8 +21,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     patience: float = 60.0
     """How many seconds an operation may take before it is given up."""
-    faults: tuple[str, ...] = ()
-    """What is injected, as `--fault` takes it."""
+    faults: tuple[Fault, ...] = ()
+    resumes: bool = False
+    """Whether users who lose their connection come back and read on; with faults they always do."""
     settle: float = 0.0
     """How many seconds the target is watched after the load, to see it recover."""
 

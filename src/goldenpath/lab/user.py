@@ -10,7 +10,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from goldenpath.lab.canary import Canaries
 from goldenpath.lab.frames import Frame
@@ -47,13 +47,14 @@ class User:
         *,
         seed: int,
         patience: float = 60.0,
+        resumes: bool = False,
         viewer: int = 0,
     ) -> None:
         self.number = number
         self.random = random.Random(f"{seed}/{number}/{viewer}")
         self.patience = patience
         """How many seconds an operation may take before it is given up."""
-        self.resumes = False
+        self.resumes = resumes
         """Whether it comes back when its connection is lost, and reads on where it stood."""
         self.abilities: frozenset[Ability] = target.abilities
         self.viewer = viewer
@@ -64,7 +65,8 @@ class User:
         self._canaries = canaries
         self._client: Client = target.client(number, viewer, recorder)
         self._client.on_closed = self._on_closed
-        self._asking: dict[int, tuple[Invoke, asyncio.Future[SeenRun]]] = {}
+        self._asking: dict[int, _Asking] = {}
+        self._replies: set[asyncio.Future[Frame]] = set()
         self._threads: set[str] = set()
         self._coming_back: asyncio.Task[None] | None = None
         self._leaving = False
@@ -84,6 +86,7 @@ class User:
             self._canaries,
             seed=self._seed,
             patience=self.patience,
+            resumes=self.resumes,
             viewer=viewer,
         )
 
@@ -132,10 +135,10 @@ class User:
         end = self._progress.end(self.number, thread, op.run)
         reply = self._progress.reply(op.op)
         reply.add_done_callback(lambda done: _refused(done, end))
-        self._asking[op.op] = (op, end)
+        self._asking[op.op] = _Asking(op, reply, end)
         try:
             async with self._outcome(op):
-                seen: SeenRun = await self._patiently(self._sent(self._client.ask(op), end), patience)
+                seen: SeenRun = await self._patiently(self._sent(self._send(op), end), patience)
                 if seen.outcome == "error":
                     raise TargetError(seen.error, "the run ended with an error", definite=False)
                 return seen
@@ -232,11 +235,18 @@ class User:
         await sending
         return await then
 
+    async def _send(self, op: Invoke) -> None:
+        if self._client.connection or self._coming_back is None or self._coming_back.done():
+            await self._client.ask(op)
+        # else it is sent when the user is back
+
     async def _replied(self, op: Invoke, sending: Awaitable[None]) -> Frame:
         reply = self._progress.reply(op.op)
+        self._replies.add(reply)
         try:
             frame = await self._patiently(self._sent(sending, reply))
         finally:
+            self._replies.discard(reply)
             self._progress.forget(op.op)
         if not frame.ok:
             raise _refusal(frame)
@@ -245,13 +255,17 @@ class User:
     def _on_closed(self, record: Closed) -> None:
         if self._leaving:
             return
+        lost = TargetError("disconnected", f"close code {record.code}", definite=False)
+        for reply in self._replies:
+            if not reply.done():
+                reply.set_exception(lost)
         if self.resumes and "resume" in self.abilities:
             if self._coming_back is None or self._coming_back.done():
                 self._coming_back = asyncio.ensure_future(self._come_back())
             return
-        for _, end in self._asking.values():
-            if not end.done():
-                end.set_exception(TargetError("disconnected", f"close code {record.code}", definite=False))
+        for asking in self._asking.values():
+            if not asking.end.done():
+                asking.end.set_exception(lost)
 
     async def _come_back(self) -> None:
         """Connect again until it works, and read on where each thread stands. The connection may be lost again
@@ -261,14 +275,25 @@ class User:
             await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
             try:
                 await self.connect()
+                for asking in list(self._asking.values()):
+                    if not asking.reply.done():  # it may have been lost: the same run id starts nothing twice
+                        await self._client.ask(asking.op)
                 for thread in sorted(self._threads):
                     stream = self._recorder.judge.stream(self.number, self.viewer, thread)
                     if stream.epoch:
                         await self.attach(thread, epoch=stream.epoch, after=stream.seq)
-            except OperationError:
+            except (OperationError, TargetError):
                 if not self._client.connection:
                     continue
             return
+
+
+class _Asking(NamedTuple):
+    """A run that is under way."""
+
+    op: Invoke
+    reply: asyncio.Future[Frame]
+    end: asyncio.Future[SeenRun]
 
 
 def _refused(reply: asyncio.Future[Frame], end: asyncio.Future[SeenRun]) -> None:

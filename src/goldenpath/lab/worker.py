@@ -116,6 +116,7 @@ class Worker:
                 canaries,
                 seed=load.seed,
                 patience=load.patience,
+                resumes=load.resumes,
             )
 
         self._runner = Runner(load, make_workload(plan.workload), make_user)
