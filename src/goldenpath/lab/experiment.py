@@ -6,6 +6,7 @@ What it all means is judged afterwards, from that directory alone.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from goldenpath.lab.formats import make_format
 from goldenpath.lab.history import HistoryWriter, path_of, save_manifest
 from goldenpath.lab.injection import Injection
 from goldenpath.lab.judge import Judge
+from goldenpath.lab.machine import machine
 from goldenpath.lab.monitor import ProcessTree, watch
 from goldenpath.lab.own_server import OwnServer
 from goldenpath.lab.proxy import Proxy
@@ -114,6 +116,9 @@ class Experiment:
                 started_at=time.time(),
                 command=job.command,
                 target=job.target_name,
+                watched=job.target is None,
+                machine=machine(),
+                cores=os.cpu_count() or 1,
             )
             save_manifest(job.directory, manifest)
             self._recorder = recorder = Recorder(Judge(make_format(target.format, target.format_options), []), writer)

@@ -34,7 +34,10 @@ class Measured(msgspec.Struct):
     """The measurements of one judge, or of several merged, as they travel and are stored."""
 
     durations: dict[str, Dump] = {}
-    """By name: `login`, `connect`, `first_token`, `run`, `history` ..., in seconds from the intended start."""
+    """By name: `login`, `connect`, `first_token`, `run`, `history` ..., in seconds from the intended start. Besides:
+    `golden_path`, to log in, to connect and to get the first answer, without what a user waits in between of their own
+    accord; `final_delivery`, from the last piece of an answer
+    to its run's end; `lag`, how late the lab itself began."""
     outcomes: dict[str, dict[str, int]] = {}
     """By kind of operation: how many were ok, and how many failed, by code."""
     events: int = 0
@@ -69,6 +72,7 @@ class Measurements(Checker):
         self._first_tokens: dict[int, Histogram] = defaultdict(Histogram)
         self._users: dict[int, Histogram] = defaultdict(Histogram)
         self._asked: dict[tuple[int, str, str], Invoke] = {}
+        self._paths: dict[int, float] = {}
         self._events = 0
         self._recent: list[float] = []
 
@@ -95,6 +99,11 @@ class Measurements(Checker):
         if run.outcome == "success":
             self._durations["run"].record(at - op.intended)
             self._users[op.user].record(at - op.intended)
+            if run.text_at is not None:
+                self._durations["final_delivery"].record(at - run.text_at)
+            begun = self._paths.pop(op.user, None)
+            if begun is not None:
+                self._durations["golden_path"].record(begun + at - op.intended)
 
     def completed(self, op: Invoke, record: Complete) -> None:
         self.checked += 1
@@ -108,7 +117,12 @@ class Measurements(Checker):
             else:
                 second.failed += 1
         elif ok:
-            self._durations[op.kind].record(record.at - op.intended)
+            taken = record.at - op.intended
+            self._durations[op.kind].record(taken)
+            if op.kind == "login":
+                self._paths[op.user] = taken
+            elif op.kind == "connect" and op.user in self._paths:
+                self._paths[op.user] += taken
 
     def tick(self) -> Moment:
         """How far it is. Call it every second or so: values that were recorded take no memory any more then."""

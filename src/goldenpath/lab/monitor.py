@@ -54,9 +54,14 @@ class ProcessTree:
 
 
 async def watch(read: Read, tell: Callable[[dict[str, float]], None]) -> None:
-    """Read every second and tell, until cancelled. Reading happens in a thread: it takes milliseconds."""
-    while True:
-        figures = await asyncio.to_thread(read)
-        if figures:
+    """Read every second and tell, until cancelled, and then once more. Reading happens in a thread: it takes
+    milliseconds."""
+    try:
+        while True:
+            figures = await asyncio.to_thread(read)
+            if figures:
+                tell(figures)
+            await asyncio.sleep(INTERVAL)
+    finally:
+        if figures := read():  # a run of less than a second has a beginning and an end, too
             tell(figures)
-        await asyncio.sleep(INTERVAL)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from goldenpath.lab.level import Level
+
 Kind = Literal["login", "connect", "ask", "attach", "cancel", "history", "threads", "intrude"]
 """What a user can do. `ask` starts a run and lasts until its end; `intrude` asks for what belongs to somebody else, and
 is ok when it was refused."""
@@ -152,3 +154,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The command line that runs it again."""
     target: str = ""
     """What was tested, for people."""
+    watched: bool = False
+    """Whether the target's processes are watched, so that levels of what they use apply."""
+    machine: str = ""
+    """Where it ran, for people."""
+    cores: int = 1
+    """How many the machine has: `cpu_percent` is of all of them."""
+    levels: tuple[Level, ...] | None = None
+    """The service levels that it is held to; None: the default ones."""

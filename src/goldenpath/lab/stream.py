@@ -17,7 +17,19 @@ CONTENT: Final = "TEXT_MESSAGE_CONTENT"
 class SeenRun:
     """What a viewer has seen of one run."""
 
-    __slots__ = ("began_at", "error", "events", "first_at", "last_at", "outcome", "parts", "run", "texts", "whole")
+    __slots__ = (
+        "began_at",
+        "error",
+        "events",
+        "first_at",
+        "last_at",
+        "outcome",
+        "parts",
+        "run",
+        "text_at",
+        "texts",
+        "whole",
+    )
 
     def __init__(self, run: str, at: float, *, whole: bool) -> None:
         self.run = run
@@ -26,6 +38,8 @@ class SeenRun:
         self.began_at = at
         self.first_at: float | None = None
         """When the first piece of an answer came; None: none has."""
+        self.text_at: float | None = None
+        """When its last piece so far came; None: none has."""
         self.last_at = at
         self.events = 0
         self.parts: list[str] = []
@@ -91,6 +105,7 @@ class Stream:
             if kind == CONTENT:
                 if run.first_at is None:
                     run.first_at = at
+                run.text_at = at
                 if isinstance(delta, str):
                     run.parts.append(delta)
             elif kind in TERMINAL:
