@@ -104,7 +104,7 @@ def call(chat: ChatPage) -> Locator:
         then=[{"do": "echo", "what": "answers"}],
     )
     shown = chat.page.locator("#items .question")
-    expect(shown).to_contain_text("The agent called pick_colour and waits for its result.")
+    expect(shown).to_contain_text("What is the result of pick_colour?")
     return shown
 
 
@@ -118,7 +118,7 @@ def test_a_tool_call_that_is_left_to_the_client_takes_a_result(chat: ChatPage) -
     question.get_by_role("button", name="Answer", exact=True).click()
     [answer] = answered(chat)
     assert answer["content"] == "a light blue"
-    said = "The agent called pick_colour and waits for its result. a light blue"
+    said = "What is the result of pick_colour? a light blue"
     expect(question).to_have_text(said)
     expect(chat.page.locator("#items [data-kind=tool]")).to_contain_text("done")
     chat.say("and on it goes")

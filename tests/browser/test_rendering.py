@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.chat_page import ChatPage
 from tests.browser.gate import Gate
+from tests.serverprocess import ServerProcess
 
 PARAGRAPHS = "\n\n".join(f"Paragraph {number} " + "goes on and on. " * 12 for number in range(40))
 
@@ -69,6 +70,23 @@ class TestItems:
         expect(chat.mine).to_have_count(1)
         chat.say("let us talk of something else")
         chat.expect_answer("let us talk of something else")
+
+    def test_an_answer_too_large_and_a_conversation_that_is_full_say_what_helps(
+        self, own_server: Callable[..., ServerProcess], open_page: Callable[..., ChatPage]
+    ) -> None:
+        limits = {"GOLDENPATH_MAX_EVENT_BYTES": "2000", "GOLDENPATH_MAX_HISTORY_BYTES": "6000"}
+        chat = open_page(on=own_server(**limits))
+        chat.register()
+        chat.script({"do": "deltas", "count": 1, "size": 3000})
+        expect(chat.errors).to_contain_text("The answer was too large. Ask for less at once.")
+        expect(chat.errors.get_by_role("button")).to_have_count(0)
+        text = "x" * 3500
+        chat.say(text)
+        chat.expect_answer(text)
+        chat.say("one more")
+        refused = chat.waiting.get_by_role("alert")
+        expect(refused).to_contain_text("Not sent. This conversation is full. Start a new one")
+        expect(refused.get_by_role("button")).to_have_text(["Discard"])
 
     def test_a_message_that_is_no_program_says_so(self, chat: ChatPage) -> None:
         chat.say("not JSON", agent="scripted")

@@ -276,3 +276,18 @@ test("a page that a proxy puts in the way is a problem, not an answer", async ()
   const proxied = new Api({ fetch: async () => new Response("<html>", { status: 200 }), base: "https://example.com/", session });
   await assert.rejects(proxied.agents(), { code: "internal" });
 });
+
+test("a token from elsewhere is good until the server refuses it, and then the login has ended", async () => {
+  const browser = new Browser();
+  const session = browser.tab();
+  const ends = [];
+  session.start({ user_id: "u", access_token: "brought", refresh_token: null, expires_in: null }, "u@example.com");
+  session.onChange((login, reason) => ends.push([login, reason]));
+  session.expiring(0);
+  await browser.clock.advance(365 * 86_400_000);
+  await settle();
+  assert.equal(await session.token(), "brought");
+  await assert.rejects(session.renew("brought"), { code: "unauthorized" });
+  assert.deepEqual(ends, [[null, "expired"]]);
+  assert.deepEqual(browser.refreshes, []);
+});

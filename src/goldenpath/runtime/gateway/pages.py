@@ -1,8 +1,12 @@
-"""The chat page and its files, held in memory: a path is looked up, never opened."""
+"""The chat page and its files, held in memory: a path is looked up, never opened.
+
+The page says how one can log in, which depends on the settings; everything else of it is the same everywhere.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import html
 import mimetypes
 from functools import cached_property
 from importlib.resources import files
@@ -11,6 +15,7 @@ from typing import Final
 
 from goldenpath.runtime.gateway.request import Answer, Request
 from goldenpath.runtime.gateway.routes import Route
+from goldenpath.runtime.settings import Settings
 from goldenpath.wire.errors import RequestError
 
 _POLICY: Final = (
@@ -24,10 +29,18 @@ PAGE_HEADERS: Final = (
     # Kept by browsers, but asked for again each time: a new version is seen at once, an old one costs a 304.
     (b"cache-control", b"no-cache"),
 )
+_CHAT: Final = "chat.html"
+_WAYS_IN: Final = b'data-registration="" data-issuers=""'
+"""Stands in the chat page where the ways to log in belong."""
 
 
 class Pages:
     """The files of one server's pages."""
+
+    def __init__(self, settings: Settings) -> None:
+        registration = "open" if settings.registration_open else "closed"
+        issuers = html.escape(" ".join(each.issuer for each in settings.issuers))
+        self._ways_in = f'data-registration="{registration}" data-issuers="{issuers}"'.encode()
 
     def routes(self) -> list[Route]:
         return [
@@ -39,7 +52,7 @@ class Pages:
         ]  # fmt: skip
 
     async def chat(self, request: Request) -> Answer:
-        return _fresh(self._files["chat.html"], request)
+        return _fresh(self._files[_CHAT], request)
 
     async def asset(self, request: Request) -> Answer:
         found = self._files.get(request.path["path"])
@@ -49,24 +62,27 @@ class Pages:
 
     @cached_property
     def _files(self) -> dict[str, Answer]:
-        return dict(_walk(files("goldenpath.runtime.gateway") / "pages", ""))
+        found = {}
+        for path, entry in _walk(files("goldenpath.runtime.gateway") / "pages", ""):
+            body = entry.read_bytes()
+            found[path] = _file(path, body.replace(_WAYS_IN, self._ways_in) if path == _CHAT else body)
+        return found
 
 
-def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Answer]]:
-    found: list[tuple[str, Answer]] = []
+def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
+    found: list[tuple[str, Traversable]] = []
     for entry in folder.iterdir():
         if entry.is_dir():
             found += _walk(entry, f"{prefix}{entry.name}/")
         else:
-            found.append((prefix + entry.name, _file(entry)))
+            found.append((prefix + entry.name, entry))
     return found
 
 
-def _file(entry: Traversable) -> Answer:
-    kind = mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
+def _file(path: str, body: bytes) -> Answer:
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     if kind.startswith("text/"):
         kind += "; charset=utf-8"
-    body = entry.read_bytes()
     tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode()
     return Answer(200, body, kind.encode(), (*PAGE_HEADERS, (b"etag", tag)))
 

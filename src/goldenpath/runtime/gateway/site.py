@@ -32,7 +32,7 @@ class Site:
             *routes(api),
             Route("GET", "/v1/ws", "socket", "Open a WebSocket", 101, "socket", open=_socket, upgrade=True),
             *Probes(gateway, registry, version).routes(),
-            *Pages().routes(),
+            *Pages(gateway.settings).routes(),
             Route("GET", "/openapi.json", "openapi", "This document", 200, "pages", open=self._openapi),
         ]
         self.routes: list[BaseRoute] = [

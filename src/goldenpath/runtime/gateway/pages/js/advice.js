@@ -11,7 +11,7 @@ const SENTENCES = {
   unknown_agent: ["This agent is not available.", "Choose another agent."],
   thread_busy: ["The conversation is busy.", "Try again when the current answer is complete."],
   conflict: ["Something else happened at the same time.", "Try again."],
-  payload_too_large: ["This is too long.", "Shorten it, or start a new conversation."],
+  payload_too_large: ["This conversation is full.", "Start a new one, and send your message there."],
   rate_limited: ["That was too fast.", "Wait a moment, then try again."],
   quota_exceeded: ["All of your places are taken.", "Wait until one of your other answers is complete, then try again."],
   agent_error: ["The agent failed.", "Try again. If it fails again, tell whoever runs this agent."],
@@ -28,23 +28,29 @@ const SENTENCES = {
   bad_frame: ["The page and the server do not understand each other.", "Reload the page."],
 };
 
+/** What the same once more cannot help. */
+const NOT_AGAIN = new Set(["payload_too_large"]);
+
 /** Where a code says something else of an answer than of a message. */
 const OF_AN_ANSWER = {
-  payload_too_large: ["The answer was too large.", "Ask for less at once, or start a new conversation."],
+  payload_too_large: ["The answer was too large.", "Ask for less at once."],
 };
 
-/** `{what, next, detail}` of the error that ended a run. */
+/** `adviceFor` the error that ended a run. */
 export function adviceForRun({ code, message }) {
   const advice = adviceFor({ code, message });
   const [what, next] = OF_AN_ANSWER[code] ?? [advice.what, advice.next];
   return { ...advice, what, next };
 }
 
-/** `{what, next, detail}` of an error: two sentences, and what the server said, for who wants to know. */
+/**
+ * `{what, next, detail, again}` of an error: two sentences, what the server said, for who wants to know, and whether the
+ * same once more may help.
+ */
 export function adviceFor({ code, message, retryAfter = null }) {
   const [what, next] = SENTENCES[code] ?? ["Something went wrong.", "Try again."];
   const wait = retryAfter !== null && retryAfter >= 2 ? `Try again in ${Math.ceil(retryAfter)} seconds.` : null;
-  return { what, next: wait ?? next, detail: `${code}: ${message}` };
+  return { what, next: wait ?? next, detail: `${code}: ${message}`, again: !NOT_AGAIN.has(code) };
 }
 
 /** Why the connection stopped for good, and the one thing that helps: `again` or `reload`. */
@@ -63,13 +69,18 @@ export function stopAdvice(code) {
   }
 }
 
-/** What a form of the login page says about a problem. */
-export function loginAdvice(problem, registering) {
+/**
+ * What the login page says about a problem, in one of its ways in: `login`, `register` or `token`.
+ *
+ * @param {boolean} open whether anybody may make an account
+ */
+export function loginAdvice(problem, mode, open) {
   switch (problem.status) {
     case 400:
-      return registering ? "Give a valid e-mail address and a password of 8 characters or more." : problem.message;
+      return mode === "register" ? "Give a valid e-mail address and a password of 8 characters or more." : problem.message;
     case 401:
-      return "This e-mail and password do not belong together. Check both, or create an account.";
+      if (mode === "token") return "This token is not accepted here, or has ended. Get a new one, then try again.";
+      return `This e-mail and password do not belong together. Check both${open ? ", or create an account" : ""}.`;
     case 403:
       return "New accounts are not open here. Ask whoever runs this server for one.";
     case 409:
@@ -80,7 +91,9 @@ export function loginAdvice(problem, registering) {
     }
     default: {
       const { what, next } = adviceFor(problem);
-      return problem.code === "unreachable" ? `${what} Check your network, then try again.` : `${what} ${next}`;
+      if (problem.code === "unreachable") return `${what} Check your network, then try again.`;
+      if (problem.code === "upstream_unavailable") return `The token cannot be checked at present. ${next}`;
+      return `${what} ${next}`;
     }
   }
 }

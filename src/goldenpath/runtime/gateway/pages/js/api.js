@@ -28,6 +28,12 @@ export class Api {
     this.#session.start(await this.#plain("POST", "v1/auth/login", { email, password }), email);
   }
 
+  /** Log in with an access token that an identity provider made. Nobody here can renew it. */
+  async bring(token) {
+    const { user_id, email } = await request(this.#fetch, "GET", new URL("v1/auth/me", this.#base), { token });
+    this.#session.start({ user_id, access_token: token, refresh_token: null, expires_in: null }, email ?? user_id);
+  }
+
   /** End the login on the server and here. Here it ends in any case; rejects when the server was not told. */
   async logout() {
     try {

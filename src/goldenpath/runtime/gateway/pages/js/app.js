@@ -25,6 +25,7 @@ class App {
   #loginView = new LoginView({
     login: (email, password) => this.#api.login(email, password),
     register: (email, password) => this.#api.register(email, password),
+    token: (token) => this.#api.bring(token),
   });
   /** @type {Chat | null} */
   #chat = null;

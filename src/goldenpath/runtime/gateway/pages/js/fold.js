@@ -62,7 +62,7 @@ function addOutcome(fold, outcome, runId) {
 
 /** A tool call that a run left to the client, as a question: what is the result? */
 function resultWanted(id, name = "a tool") {
-  const message = `The agent called ${name || "a tool"} and waits for its result.`;
+  const message = `What is the result of ${name || "a tool"}?`;
   return { id, message, responseSchema: { type: "string", title: "Result", maxLength: 10_000 } };
 }
 

@@ -263,8 +263,8 @@ class LineView {
 
 class ErrorView {
   constructor(item, retry) {
-    const { what, next, detail } = adviceForRun(item);
-    const again = h("button", { type: "button", class: "secondary again", onclick: () => retry(item) }, icon("again"), "Try again");
+    const { what, next, detail, again } = adviceForRun(item);
+    const button = h("button", { type: "button", class: "secondary again", onclick: () => retry(item) }, icon("again"), "Try again");
     this.node = agentLine(
       "error",
       h(
@@ -272,7 +272,7 @@ class ErrorView {
         { class: "callout error" },
         h("p", {}, icon("alert"), h("span", {}, h("strong", {}, what), " ", next)),
         h("p", { class: "detail" }, detail),
-        h("div", { class: "buttons" }, again),
+        again ? h("div", { class: "buttons" }, button) : null,
       ),
     );
   }

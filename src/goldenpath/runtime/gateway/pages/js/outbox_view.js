@@ -46,7 +46,8 @@ export class OutboxView {
   }
 
   #refusal(entry) {
-    const { what, next, detail } = adviceFor(entry.problem);
+    const { what, next, detail, again } = adviceFor(entry.problem);
+    const button = h("button", { type: "button", class: "secondary", onclick: () => this.#actions.again(entry.run_id) }, icon("again"), "Try again");
     return h(
       "div",
       { class: "callout error", role: "alert" },
@@ -55,7 +56,7 @@ export class OutboxView {
       h(
         "div",
         { class: "buttons" },
-        h("button", { type: "button", class: "secondary", onclick: () => this.#actions.again(entry.run_id) }, icon("again"), "Try again"),
+        again ? button : null,
         h("button", { type: "button", class: "link", onclick: () => this.#actions.drop(entry.run_id) }, "Discard"),
       ),
     );

@@ -16,8 +16,9 @@ const EARLY_MS = 90_000;
 const RETRY_MS = 5_000;
 
 /**
- * @typedef {{user_id: string, email: string, access_token: string, refresh_token: string, issued_at: number,
- *   expires_at: number}} Login Times are milliseconds since 1970.
+ * @typedef {{user_id: string, email: string, access_token: string, refresh_token: string | null, issued_at: number,
+ *   expires_at: number | null}} Login Times are milliseconds since 1970. Both null: the access token is from elsewhere
+ *   and good until the server refuses it.
  */
 
 export class Session {
@@ -58,7 +59,7 @@ export class Session {
     this.#listeners.add(listener);
   }
 
-  /** Take the tokens that a registration or a login answered. */
+  /** Take the tokens that a registration or a login answered, or one from elsewhere. */
   start(tokens, email) {
     this.#write(tokens, email);
   }
@@ -78,7 +79,7 @@ export class Session {
   async token() {
     const login = this.login;
     if (login === null) throw ended();
-    if (login.expires_at - this.#clock.now() > SPARE_MS) return login.access_token;
+    if (login.expires_at === null || login.expires_at - this.#clock.now() > SPARE_MS) return login.access_token;
     return this.renew(login.access_token);
   }
 
@@ -112,6 +113,10 @@ export class Session {
     const before = this.login;
     if (before === null) throw ended();
     if (before.access_token !== stale) return before.access_token;
+    if (before.refresh_token === null) {
+      this.end("expired");
+      throw ended();
+    }
     let tokens;
     try {
       tokens = await this.#refresh(before.refresh_token);
@@ -136,7 +141,7 @@ export class Session {
       access_token: tokens.access_token,
       refresh_token: tokens.refresh_token,
       issued_at: now,
-      expires_at: now + tokens.expires_in * 1000,
+      expires_at: tokens.expires_in === null ? null : now + tokens.expires_in * 1000,
     };
     this.#storage.setItem(KEY, JSON.stringify(login));
     this.#changed(null);
@@ -155,7 +160,7 @@ export class Session {
   #plan(limit = Infinity) {
     this.#clock.clear(this.#timer);
     const login = this.login;
-    if (login === null) return;
+    if (login === null || login.expires_at === null) return;
     const lifetime = login.expires_at - login.issued_at;
     const due = login.issued_at + Math.max(lifetime - EARLY_MS, lifetime / 2);
     const wait = Math.min(Math.max(0, due - this.#clock.now()), limit);
