@@ -38,11 +38,10 @@ class ArrivalRate(msgspec.Struct, frozen=True, tag="arrival-rate"):
         """When iterations begin, ascending. Where the rate is r, one in each interval in which r adds up to 1."""
         begin, rate, due = 0.0, self.start, 0.0
         for stage in self.stages:
-            slope = (stage.rate - rate) / stage.duration if stage.duration else 0.0
             expected = (rate + stage.rate) / 2 * stage.duration
             while due < expected:
                 offset = min(due + random.random() * self.spread, expected) if self.spread else due
-                yield begin + _when(rate, slope, offset)
+                yield begin + stage.duration * _when(rate, stage.rate, offset / expected)
                 due += 1
             due -= expected
             begin, rate = begin + stage.duration, stage.rate
@@ -114,10 +113,12 @@ def spike(low: float, high: float, *, before: float, during: float, after: float
     return ArrivalRate(stages, start=low)
 
 
-def _when(rate: float, slope: float, area: float) -> float:
-    """After how many seconds the integral of rate + slope * t is `area`."""
-    if area <= 0:
-        return 0.0
-    if abs(slope) < 1e-12:  # practically constant
-        return area / rate
-    return (sqrt(max(0.0, rate * rate + 2 * slope * area)) - rate) / slope
+def _when(low: float, high: float, share: float) -> float:
+    """At which part (0 to 1) of a stage that goes from `low` to `high` (not both 0) a share of its iterations began.
+
+    The root of a quadratic in the form that does not lose its digits where the rates are nearly the same.
+    """
+    low, high = low / max(low, high), high / max(low, high)  # lest the square of a tiny rate is 0
+    mean = share * (low + high) / 2
+    root = sqrt(max(0.0, low * low + 2 * (high - low) * mean))
+    return min(1.0, 2 * mean / (low + root)) if mean else 0.0
