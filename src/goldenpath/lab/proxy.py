@@ -206,7 +206,7 @@ class _Link:
             thin = self._faults.get("bandwidth")
             piece = data if thin is None else data[: max(1, int(thin.value / 20))]
             data = data[len(piece) :]
-            writer.write(piece)
-            await writer.drain()
             if thin is not None:
                 await asyncio.sleep(len(piece) / thin.value)
+            writer.write(piece)
+            await writer.drain()
