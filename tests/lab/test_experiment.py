@@ -46,7 +46,7 @@ class Once(Watcher):
         self.ticks = 0
         self.ticking = asyncio.Event()
 
-    def ticked(self, ticks: Sequence[Tick], seconds: float) -> None:  # noqa: ARG002
+    def ticked(self, ticks: Sequence[Tick], seconds: float) -> None:
         self.ticks += 1
         if sum(tick.runs for tick in ticks) > 0:
             self.ticking.set()

@@ -78,3 +78,13 @@ def run(
         out=out,
     )
     raise typer.Exit(run_scenarios(options))
+
+
+@app.command()
+def check(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="What `lab run --out DIR` left.")],
+) -> None:
+    """Judge a stored run again, from its history alone."""
+    from goldenpath.cli.lab_verdict import check as judge
+
+    raise typer.Exit(judge(directory))

@@ -15,11 +15,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from goldenpath.cli.lab_verdict import conclude, show_result
 from goldenpath.lab.checker import Violation
 from goldenpath.lab.experiment import Experiment, Job, Watcher
 from goldenpath.lab.faults import parse_fault
+from goldenpath.lab.levels import resolve_levels
 from goldenpath.lab.scenario import Scenario, adapted
 from goldenpath.lab.scenarios import SCENARIOS
+from goldenpath.lab.summary import ScenarioResult, judge_directory
 from goldenpath.lab.targets import TargetSpec, parse_target
 from goldenpath.lab.worker import Tick
 
@@ -72,6 +75,7 @@ def run(options: Options) -> int:
 def _jobs(options: Options) -> Sequence[Job]:
     target: TargetSpec | None = parse_target(options.target)
     out = Path(options.out or time.strftime("lab-%Y%m%d-%H%M%S"))
+    levels = resolve_levels(Path(options.thresholds) if options.thresholds else None, options.levels)
     chosen: list[Scenario] = []
     faults = [parse_fault(spec) for spec in options.faults]
     for name in options.scenarios:
@@ -88,6 +92,7 @@ def _jobs(options: Options) -> Sequence[Job]:
             target=target,
             target_name=options.target or "a goldenpath server of the lab's own",
             seed=options.seed,
+            levels=levels,
             workers=options.workers,
             command=shlex.join(["goldenpath", *sys.argv[1:]]),
         )
@@ -97,6 +102,7 @@ def _jobs(options: Options) -> Sequence[Job]:
 
 async def _run(jobs: Sequence[Job], console: Console) -> int:
     loop = asyncio.get_running_loop()
+    results: list[ScenarioResult] = []
     for job in jobs:
         shown = _Shown(console, job)
         experiment = Experiment(job, shown)
@@ -106,9 +112,11 @@ async def _run(jobs: Sequence[Job], console: Console) -> int:
         finally:
             loop.remove_signal_handler(signal.SIGINT)
             shown.end()
+        results.append(judge_directory(job.directory))
+        show_result(console, results[-1])
         if experiment.interrupted:
             break
-    return 0
+    return conclude(console, jobs[0].directory.parent, results)
 
 
 class _Shown(Watcher):

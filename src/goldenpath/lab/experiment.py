@@ -25,6 +25,7 @@ from goldenpath.lab.formats import make_format
 from goldenpath.lab.history import HistoryWriter, path_of, save_manifest
 from goldenpath.lab.injection import Injection
 from goldenpath.lab.judge import Judge
+from goldenpath.lab.level import Level
 from goldenpath.lab.machine import machine
 from goldenpath.lab.monitor import ProcessTree, watch
 from goldenpath.lab.own_server import OwnServer
@@ -56,6 +57,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target_name: str = "a goldenpath server of the lab's own"
     seed: int = 1
     workers: int = 1
+    levels: tuple[Level, ...] | None = None
+    """The service levels that it is held to; None: the default ones."""
     command: str = ""
 
 
@@ -119,6 +122,7 @@ class Experiment:
                 watched=job.target is None,
                 machine=machine(),
                 cores=os.cpu_count() or 1,
+                levels=job.levels,
             )
             save_manifest(job.directory, manifest)
             self._recorder = recorder = Recorder(Judge(make_format(target.format, target.format_options), []), writer)
