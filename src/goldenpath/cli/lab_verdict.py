@@ -53,6 +53,8 @@ def show_result(console: Console, result: ScenarioResult) -> None:
         if failed:
             told = ", ".join(f"{count:,} {code}" for code, count in sorted(failed.items(), key=lambda each: -each[1]))
             console.print(f"  {kind}: not ok {escape(told)}", highlight=False)
+    if not result.operations:
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=True)
     for heading in ("service level", "measured", "target", "limit", ""):
         table.add_column(heading, justify="left" if heading in ("service level", "") else "right")

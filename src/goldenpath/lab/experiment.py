@@ -142,7 +142,7 @@ class Experiment:
                 if not self._stopping:
                     await self._see_whether_it_is_there(spec)
             except TargetError as error:
-                recorder.noted("target_lost", str(error))
+                recorder.noted("target_lost", error.detail or error.code)
 
     async def _load(self, spec: TargetSpec, manifest: Manifest, nonce: str) -> None:
         job, recorder = self._job, self._recorder
@@ -202,7 +202,7 @@ class Experiment:
         try:
             await injection.run()
         except* TargetError as lost:
-            self._stop("target_lost", str(lost.exceptions[0]))
+            self._stop("target_lost", _detail(lost.exceptions[0]))
 
     def _on_message(self, worker: int, message: Message) -> None:
         match message:
@@ -248,6 +248,10 @@ class Experiment:
     async def _remove_server(self, server: OwnServer) -> None:
         await server.stop()
         server.remove_data()
+
+
+def _detail(error: BaseException) -> str:
+    return (error.detail or error.code) if isinstance(error, TargetError) else str(error)
 
 
 class _Process:

@@ -96,6 +96,7 @@ class Worker:
         self._plan = plan
         self._writer = writer
         self._say = msgspec.json.Encoder().encode
+        workload = make_workload(plan.workload)
         canaries = Canaries(plan.nonce)
         self._target: Target = make_target(plan.target)
         self._format = make_format(self._target.format, self._target.format_options)
@@ -119,7 +120,7 @@ class Worker:
                 resumes=load.resumes,
             )
 
-        self._runner = Runner(load, make_workload(plan.workload), make_user)
+        self._runner = Runner(load, workload, make_user)
 
     def say(self, message: Message) -> None:
         """Tell whoever started it."""
@@ -133,7 +134,7 @@ class Worker:
             await self._target.open()
         except TargetError as error:
             await self._target.close()
-            self.say(Unreachable(str(error)))
+            self.say(Unreachable(error.detail or error.code))
             return
         failures = await self._runner.set_up()
         if failures and len(failures) == len(self._runner.users):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -46,7 +47,7 @@ class Web:
         except aiohttp.InvalidURL:
             raise TargetError("unreachable", f"{self.url}{path} is no URL") from None
         except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:
-            raise TargetError("unreachable", f"{self.url} does not answer: {_words(error)}") from None
+            raise TargetError("unreachable", f"{self.url} cannot be reached: {_reason(error)}") from None
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
             raise TargetError("garbage", f"{method} {path}: {_words(error)}", definite=False) from None
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
@@ -59,6 +60,12 @@ class Web:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _reason(error: OSError) -> str:
+    """What the system says: aiohttp wraps it in words of its own."""
+    cause = getattr(error, "os_error", error)
+    return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or _words(cause)
 
 
 def _words(error: BaseException) -> str:
