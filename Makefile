@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 run: $(VENV)/.runtime ## Serve the built-in agents at http://127.0.0.1:8700
 	$(BIN)/goldenpath serve
 
-test: $(VENV)/.dev node chromium ## Run every test (LONG=1: the long versions too)
+test: $(VENV)/.dev node chromium nginx ## Run every test (LONG=1: the long versions too)
 	$(BIN)/python -m pytest $(if $(LONG),--long) $(ARGS)
 
 check: $(VENV)/.dev ## Style, types, the direction of imports, the generated docs
@@ -46,7 +46,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.runtime
 
-.PHONY: node chromium
+.PHONY: node chromium nginx
 node: tests/agui/node_modules/.installed
 tests/agui/node_modules/.installed: tests/agui/package-lock.json
 	@sh scripts/need.sh npm nodejs npm
@@ -56,6 +56,9 @@ tests/agui/node_modules/.installed: tests/agui/package-lock.json
 chromium:
 	@sh scripts/need.sh chromium chromium
 	@case $$(uname -s) in Linux) sh scripts/need.sh libatomic.so.1 libatomic1 ;; esac # for playwright's own Node.js
+
+nginx:
+	@sh scripts/need.sh nginx nginx-light
 
 clean:
 	rm -rf $(VENV) tests/agui/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,7 +6,7 @@ shift
 there() {
     case $name in
     *.so*) PATH="$PATH:/sbin" ldconfig -p 2>/dev/null | grep -q "$name" ;;
-    *) command -v "$name" >/dev/null 2>&1 ;;
+    *) PATH="$PATH:/usr/sbin" command -v "$name" >/dev/null 2>&1 ;;
     esac
 }
 there && exit 0

@@ -109,7 +109,7 @@ RUN_BY: dict[str, dict[str, str]] = {
     "docs/agents/scripted.md": {"json": "tests/runtime/agents/test_scripted.py"},
     "docs/howto/ag-ui.md": {"js": "tests/agui/test_official_clients.py"},
     "docs/howto/agent.md": {"python": "here"},
-    "docs/howto/deploy.md": {"nginx": "nothing: there is no nginx here"},
+    "docs/howto/deploy.md": {"nginx": "tests/cli/test_nginx.py"},
     "docs/howto/identity-provider.md": {"sh": "here"},
     "docs/howto/interrupt.md": {"python": "here"},
     "docs/howto/mount.md": {"python": "here"},
