@@ -186,7 +186,6 @@ async def test_pings_that_nobody_wants_the_pongs_of_cost_no_memory(hasty: Server
         before = rss(hasty)
         pings = frame(PING, b"x" * 125) * 1_000
         await flood_with(socket, [pings] * 2_000)
-        await until_connected(hasty, 0)
         assert rss(hasty) - before < FLAT
     await user.http.aclose()
 

@@ -29,8 +29,10 @@ from goldenpath.wire.errors import GoldenpathError
 EXIT_LOST = 1
 """What was appended last could not be written."""
 EXIT_USAGE = 2
-SWITCH_INTERVAL = 0.001
-"""How long a thread may keep the interpreter from another, in seconds: the writer must not wait Python's 5 ms."""
+SWITCH_INTERVAL = 0.000_05
+"""How long a thread may keep the interpreter from another, in seconds. Who waits for it begins anew whenever it was let
+go for a moment, as the event loop does in each of its turns: where this is longer than the turns of a loop that always
+has something to do, the writer waits for ever so long, and a commit takes most of a second."""
 
 NO_AGENTS = (
     "there are no agents; name your app (goldenpath serve myapp:app), or set GOLDENPATH_BUILTIN_AGENTS or"

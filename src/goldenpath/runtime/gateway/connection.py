@@ -8,7 +8,6 @@ business of subscriptions.py.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -48,16 +47,20 @@ if TYPE_CHECKING:
 
 TURN_COMMANDS: Final = 8
 """How many commands of one client are carried out before others have their turn."""
+COMMAND_BYTES: Final = 4096
+"""This many bytes of a command count as one command more: a turn of large ones would be long."""
 INBOX: Final = 64
-"""With this many lines waiting, reading from the socket pauses."""
+"""With this many messages waiting, reading from the socket pauses."""
+INBOX_BYTES: Final = 64 * 1024
+"""The same by their size."""
 
 
 class Connection:
     """A connected client. Belongs to the event loop's thread; the transport calls `on_...`."""
 
     __slots__ = (
-        "_busy", "_ended", "_gateway", "_inbox", "_own_runs", "_paused", "_room", "_state", "_subscriptions",
-        "_transport", "connection_id", "principal", "reservation",
+        "_busy", "_ended", "_gateway", "_inbox", "_inbox_bytes", "_line_start", "_own_runs", "_paused", "_room",
+        "_spent", "_state", "_subscriptions", "_transport", "connection_id", "principal", "reservation",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +83,12 @@ class Connection:
         self._ended = False
         """Nothing more can be sent. Its state may be over before: what came before its last frame is answered."""
         self._inbox: deque[tuple[bytes, bool]] = deque()
-        """Lines that wait, and whether each is a binary message."""
+        """Messages that wait, and whether each is binary."""
+        self._inbox_bytes = 0
+        self._line_start = 0
+        """Where the next line begins in the first of them."""
+        self._spent = 0
+        """How much of its turn this client has had, in commands."""
         self._room: asyncio.Future[None] | None = None
         """What the next command waits for while the client does not read."""
         self._busy = False
@@ -113,14 +121,12 @@ class Connection:
         if self._state.is_over:
             return
         self._state.heard(self._gateway.clock.monotonic())
-        # Lines wait undecoded: a message of many small commands would otherwise take many times its own size.
-        if binary or b"\n" not in message:
-            self._inbox.append((message, binary))
-        else:
-            self._inbox.extend((line, False) for line in message.split(b"\n"))
+        # It waits as it is: split into lines or decoded, many small commands would take many times the message's size.
+        self._inbox.append((message, binary))
+        self._inbox_bytes += len(message)
         if not self._busy:
             self._work_off()
-        if len(self._inbox) > INBOX and not self._paused:
+        if not self._paused and (len(self._inbox) > INBOX or self._inbox_bytes > INBOX_BYTES):
             self._paused = True
             self._transport.pause_reading()
 
@@ -143,6 +149,7 @@ class Connection:
         self._state.closed()
         self._ended = True
         self._inbox.clear()
+        self._inbox_bytes = self._line_start = 0
         self._let_go_on()
         self._subscriptions.close()
         self._gateway.peers.remove(self)
@@ -173,23 +180,18 @@ class Connection:
 
     def _work_off(self) -> None:
         """Carry out what can be at once; the first command that has to wait takes the rest into a task."""
-        for _ in range(TURN_COMMANDS):
+        command: Command | None = None
+        # A turn goes on from one message to the next: many small ones may come at once.
+        while command is None and self._spent < TURN_COMMANDS and not self._is_full:
             if not self._inbox:
-                return
-            if self._is_full:
-                self._busy = True
-                self._gateway.spawn(self._serve(None))
                 return
             command = self._next_command()
             if isinstance(command, PingCommand):
                 self._pong(command)
-            elif command is not None:
-                self._busy = True
-                self._gateway.spawn(self._serve(command))
-                return
-        if self._inbox:
+                command = None
+        if command is not None or self._inbox:
             self._busy = True
-            self._gateway.spawn(self._serve(None))
+            self._gateway.spawn(self._serve(command))
 
     @property
     def _is_full(self) -> bool:
@@ -198,7 +200,8 @@ class Connection:
 
     def _next_command(self) -> Command | None:
         """Take in the next line; None where it holds no command: it is answered already."""
-        line, binary = self._inbox.popleft()
+        line, binary = self._next_line()
+        self._spent += 1 + len(line) // COMMAND_BYTES
         taken = self._state.receive(line, binary=binary)
         if not isinstance(taken, list):
             return taken
@@ -206,14 +209,28 @@ class Connection:
             self._carry_out(effect)
         return None
 
+    def _next_line(self) -> tuple[bytes, bool]:
+        message, binary = self._inbox[0]
+        start = self._line_start
+        end = -1 if binary else message.find(b"\n", start)
+        if end >= 0:
+            self._line_start = end + 1
+            return message[start:end], False
+        self._inbox.popleft()
+        self._inbox_bytes -= len(message)
+        self._line_start = 0
+        return message[start:], binary
+
     async def _serve(self, command: Command | None) -> None:
+        self._spent = 0
         try:
-            for turn in itertools.count(1):
+            while True:
                 if command is not None:
                     await self._perform(command)
-                if turn % TURN_COMMANDS == 0:
+                if self._spent >= TURN_COMMANDS:
                     await asyncio.sleep(0)  # a thousand commands that never wait must not stop everybody else
-                if self._paused and len(self._inbox) < INBOX // 2:
+                    self._spent = 0
+                if self._paused and len(self._inbox) < INBOX // 2 and self._inbox_bytes < INBOX_BYTES // 2:
                     self._paused = False
                     self._transport.resume_reading()
                 if not self._inbox:

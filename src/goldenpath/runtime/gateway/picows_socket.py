@@ -33,6 +33,8 @@ COPIED_BYTES: Final = 4096
 CLOSE_TIMEOUT: Final = 5.0
 """How long a peer has to answer a close frame, in seconds."""
 READ_BUFFER: Final = 2048
+READ_BYTES: Final = 16 * 1024
+"""How much is read from one connection before others have their turn."""
 PROTOCOL_ERROR: Final = 1002
 
 
@@ -59,6 +61,10 @@ class PicowsSocket(WSListener):
         self._parts: bytearray | None = None
         """The message so far, while one comes in fragments."""
         self._parts_binary = False
+        self._pong: bytes | None = None
+        """What the latest ping wants to hear."""
+        self._paused = False
+        """Whether the connection wants to hear nothing for now."""
         self._closing = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -100,10 +106,12 @@ class PicowsSocket(WSListener):
         return 0 if self._closed else self._underlying.get_write_buffer_size()
 
     def pause_reading(self) -> None:
+        self._paused = True
         if not self._closed:
             self._underlying.pause_reading()
 
     def resume_reading(self) -> None:
+        self._paused = False
         if not self._closed:
             self._underlying.resume_reading()
 
@@ -118,6 +126,8 @@ class PicowsSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002 - picows' signature
         kind = frame.msg_type
+        if self._pong is not None and kind not in (WSMsgType.PING, WSMsgType.PONG):
+            self._answer_ping()
         if self._closing and kind != WSMsgType.CLOSE:
             return
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
@@ -133,8 +143,7 @@ class PicowsSocket(WSListener):
         elif kind == WSMsgType.CONTINUATION:
             self._continue(frame)
         elif kind == WSMsgType.PING:
-            if self.buffered < HIGH_WATER:  # else it does not read, and would fill our memory with pongs
-                self._transport.send_pong(frame.get_payload_as_bytes())
+            self._pong = frame.get_payload_as_bytes()
             self.connection.on_heard()
         elif kind == WSMsgType.PONG:
             self.connection.on_heard()
@@ -161,6 +170,24 @@ class PicowsSocket(WSListener):
         else:
             self.connection.on_heard()
 
+    def on_read(self, *, more: bool) -> None:
+        """All frames that a read brought were delivered; `more`: there may be more to read."""
+        self._answer_ping()
+        if more and not (self._paused or self._closed):
+            # The event loop would read on for as long as there is something.
+            self._underlying.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _answer_ping(self) -> None:
+        """One pong for all pings that came together. Who does not read gets none: they would fill our memory."""
+        if self._pong is not None and not self._closing and self.buffered < HIGH_WATER:
+            self._transport.send_pong(self._pong)
+        self._pong = None
+
+    def _read_on(self) -> None:
+        if not (self._paused or self._closed):
+            self._underlying.resume_reading()
+
     def _fail(self, reason: str) -> None:
         self.connection.end(PROTOCOL_ERROR, reason)
 
@@ -180,6 +207,26 @@ class PicowsSocket(WSListener):
             self.connection.on_drained()
 
 
+class BoundedProtocol(WSProtocol):  # type: ignore[misc] # picows does not type it
+    """picows' protocol, with a bound on what one read takes in.
+
+    Alone it doubles its buffer whenever a read fills it: from a client that sends as fast as it can it would take in,
+    and answer, megabytes in one turn.
+    """
+
+    socket: PicowsSocket
+    _room = 0
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        room: memoryview = super().get_buffer(size_hint)[:READ_BYTES]
+        self._room = len(room)
+        return room
+
+    def buffer_updated(self, count: int) -> None:
+        super().buffer_updated(count)
+        self.socket.on_read(more=count == self._room)
+
+
 def hand_over(
     transport: asyncio.Transport,
     socket: PicowsSocket,
@@ -194,7 +241,7 @@ def hand_over(
         extra = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else None
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(extra), socket)
 
-    protocol = WSProtocol(
+    protocol = BoundedProtocol(
         None, None, False, factory, logs, True, None, False, 0, 0, WSAutoPingStrategy.PING_WHEN_IDLE, False,
         socket.max_message_bytes, None, READ_BUFFER,
     )  # fmt: skip
@@ -203,6 +250,7 @@ def hand_over(
         b"GET /v1/ws HTTP/1.1\r\nHost: goldenpath\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % key
     )
+    protocol.socket = socket
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     _feed(protocol, upgrade + early)
