@@ -32,7 +32,7 @@ MAX_SAMPLES: Final = 1_024
 class Bin:
     """What happened in one stretch of time."""
 
-    __slots__ = ("completed", "connections", "events", "failed", "first_token", "offered", "started")
+    __slots__ = ("completed", "connections", "events", "failed", "first_token", "offered", "open", "started")
 
     def __init__(self) -> None:
         self.offered = 0
@@ -44,6 +44,8 @@ class Bin:
         self.events = 0
         self.connections = 0
         """How many connections were open at once, at most; 0 also where none opened or closed."""
+        self.open: int | None = None
+        """How many were open in the end; None where none opened or closed."""
         self.first_token = Histogram()
 
     def add(self, other: Bin) -> None:
@@ -54,6 +56,7 @@ class Bin:
         self.failed += other.failed
         self.events += other.events
         self.connections = max(self.connections, other.connections)
+        self.open = self.open if other.open is None else other.open
         self.first_token.merge(other.first_token)
 
 
@@ -141,14 +144,14 @@ class Timeline(Checker):
         self.connections_peak = 0
         self.seconds = 0.0
         """From the beginning of the load to the last thing that a user did or received."""
-        self._zero = zero
+        self.zero = zero
         self._connections: set[int] = set()
         self._asked: dict[tuple[int, str, str], Invoke] = {}
         self._random = Random(0)
 
     def bin(self, at: float) -> Bin:
         """The bin of a time of the history."""
-        number = int((at - self._zero) // self.width)
+        number = int((at - self.zero) // self.width)
         found = self.bins.get(number)
         if found is None:
             if len(self.bins) >= MAX_BINS:
@@ -168,15 +171,15 @@ class Timeline(Checker):
                 known.add(before[number])
 
     def _time(self, at: float) -> float:
-        return at - self._zero
+        return at - self.zero
 
     def _moved(self, at: float) -> None:
-        self.seconds = max(self.seconds, at - self._zero)
+        self.seconds = max(self.seconds, at - self.zero)
 
     def invoked(self, op: Invoke) -> None:
         self.checked += 1
-        if not self._zero:
-            self._zero = op.intended
+        if not self.zero:
+            self.zero = op.intended
         self.attempts[op.kind] += 1
         if op.kind == "ask":
             self.asked[op.user] += 1
@@ -186,18 +189,20 @@ class Timeline(Checker):
 
     def opened(self, record: Opened) -> None:
         self._connections.add(record.connection)
+        self.connections_peak = max(self.connections_peak, len(self._connections))
         self._count_connections(record.at)
 
     def closed(self, record: Closed) -> None:
         self._count_connections(record.at)
         self._connections.discard(record.connection)
+        self.bin(record.at).open = len(self._connections)
 
     def _count_connections(self, at: float) -> None:
-        count = len(self._connections)
-        self.connections_peak = max(self.connections_peak, count)
-        if self._zero:
-            found = self.bin(at)
-            found.connections = max(found.connections, count)
+        if not self.zero:
+            self.zero = at
+        found = self.bin(at)
+        found.open = len(self._connections)
+        found.connections = max(found.connections, found.open)
 
     def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:  # noqa: ARG002
         self.bin(at).events += len(frames)
