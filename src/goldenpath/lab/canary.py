@@ -39,6 +39,10 @@ class Canaries:
         """The canary of an operation."""
         return f"{self._head}{user}.{op}."
 
+    def owns(self, user: int, text: str) -> bool:
+        """Whether a canary of the user's is in `text`."""
+        return f"{self._head}{user}." in text
+
     def foreign(self, user: int, payload: bytes) -> Canary | None:
         """The first canary in `payload` that is not the user's own; None where there is none.
 

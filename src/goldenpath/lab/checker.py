@@ -16,7 +16,7 @@ import msgspec
 from goldenpath.lab.frames import Frame
 from goldenpath.lab.records import Answered, Closed, Complete, Injected, Invoke, Noted, Opened, Received, Sampled
 from goldenpath.lab.stream import SeenRun, Stream
-from goldenpath.lab.verdict import Verdict
+from goldenpath.lab.verdict import Verdict, worst
 
 KEPT: Final = 100
 """How many violations of one kind a finding describes; all are counted."""
@@ -49,6 +49,8 @@ class Finding(msgspec.Struct, kw_only=True):
     """The first of each kind."""
     broken: str = ""
     """Why the checker itself could not do its work; empty where it did."""
+    optional: bool = False
+    """Whether a scenario may do without what it looks at: nobody cancels, nobody reconnects."""
 
     @property
     def verdict(self) -> Verdict:
@@ -64,12 +66,38 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
     """What the processes found, put together: one finding for each checker, violations by their times."""
     merged: dict[str, Finding] = {}
     for finding in findings:
-        whole = merged.setdefault(finding.checker, Finding(checker=finding.checker, checked=0))
+        whole = merged.setdefault(
+            finding.checker, Finding(checker=finding.checker, checked=0, optional=finding.optional)
+        )
         whole.checked += finding.checked
         whole.counts = dict(Counter(whole.counts) + Counter(finding.counts))
-        whole.violations = sorted([*whole.violations, *finding.violations], key=lambda violation: violation.at)
+        whole.violations = _first(sorted([*whole.violations, *finding.violations], key=_order))
         whole.broken = whole.broken or finding.broken
     return list(merged.values())
+
+
+def overall(findings: Iterable[Finding]) -> Verdict:
+    """The worst verdict. Optional checkers that had nothing to look at have no say."""
+    return worst(
+        finding.verdict
+        for finding in findings
+        if finding.checked or finding.broken or finding.counts or not finding.optional
+    )
+
+
+def _order(violation: Violation) -> tuple[float, int, str, str]:
+    return violation.at, violation.user, violation.kind, violation.witness
+
+
+def _first(violations: Iterable[Violation]) -> list[Violation]:
+    """As many of each kind as a finding describes."""
+    seen: Counter[str] = Counter()
+    kept: list[Violation] = []
+    for violation in violations:
+        seen[violation.kind] += 1
+        if seen[violation.kind] <= KEPT:
+            kept.append(violation)
+    return kept
 
 
 class Checker:
@@ -77,6 +105,8 @@ class Checker:
     at."""
 
     name: ClassVar[str]
+    optional: ClassVar[bool] = False
+    """Whether a scenario may do without what it looks at."""
 
     def __init__(self) -> None:
         self.checked = 0
@@ -111,8 +141,21 @@ class Checker:
     def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
         """Consecutive events of one stream came together. The stream is as it was before."""
 
+    def began(self, stream: Stream, run: SeenRun, at: float) -> None:
+        """Events of another run than before begin to come."""
+
     def ended(self, stream: Stream, run: SeenRun, at: float) -> None:
         """A run's terminal event came, the first of that run. What it did is in `run`."""
+
+    def left(self, stream: Stream, run: SeenRun, at: float) -> None:
+        """A run's events end before its end: the viewer reads elsewhere or is gone, another run's events come, or there
+        are no more records. What was seen of it is in `run`."""
+
+    def late(self, stream: Stream, frame: Frame, at: float) -> None:
+        """An event of a run came after that run's terminal event, and it is none that had come before."""
+
+    def gone(self, stream: Stream, record: Closed) -> None:
+        """The connection on which alone this stream was is no more. Nothing more comes of it."""
 
     def answered(self, op: Invoke, record: Answered) -> None:
         """An answer over plain HTTP came."""
@@ -149,6 +192,7 @@ class Checker:
             checker=self.name,
             checked=self.checked,
             counts=dict(self._counts),
-            violations=list(self._violations),
+            violations=sorted(self._violations, key=_order),
             broken=broken,
+            optional=self.optional,
         )

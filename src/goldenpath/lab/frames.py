@@ -59,6 +59,8 @@ class Frame(msgspec.Struct, gc=False):
     error: ErrorBody | None = None
     type: str | None = None
     status: str | None = None
+    cancelled: list[str] | None = None
+    """Of the reply to a cancel: the runs that it ends; None where the target does not say."""
 
 
 class FormatError(ValueError):

@@ -19,7 +19,7 @@ from goldenpath.lab.records import (
     Record,
     Sampled,
 )
-from goldenpath.lab.stream import Stream
+from goldenpath.lab.stream import SeenRun, Stream
 
 
 class _Line:
@@ -55,7 +55,7 @@ class Judge:
         self._listeners: dict[str, list[tuple[Checker, Callable[..., None]]]] = {}
         self._listen(self._checkers)
 
-    def _listen(self, checkers: Iterable[Checker]) -> None:
+    def _listen(self, checkers: Sequence[Checker]) -> None:
         """Only what a checker looks at is shown to it: a call for nothing costs as much as one for something."""
         self._listeners = {
             name: [
@@ -88,8 +88,10 @@ class Judge:
             case Closed():
                 line = self._lines.pop(record.connection, None)
                 self._show("closed", record)
-                if line is not None and line.viewer < 0:
-                    self._streams.pop((line.user, line.viewer), None)  # a viewer of this connection only
+                if line is not None and line.viewer < 0:  # a viewer of this connection only
+                    for stream in self._streams.pop((line.user, line.viewer), {}).values():
+                        self._leave(stream, stream.present, record.at)
+                        self._show("gone", stream, record)
             case Answered():
                 op = self._ops.get(record.op)
                 if op is not None:
@@ -104,6 +106,9 @@ class Judge:
 
     def findings(self) -> list[Finding]:
         """There is no more: what all checkers found."""
+        for streams in self._streams.values():
+            for stream in streams.values():
+                self._leave(stream, stream.present, self._last)
         self._show("finish", self._last)
         return [checker.finding(self._broken.get(checker.name, "")) for checker in self._checkers]
 
@@ -143,8 +148,20 @@ class Judge:
         self.events += len(frames)
         stream = self.stream(line.user, line.viewer, thread)
         self._show("events", stream, frames, at)
-        for run in stream.take(frames, at):
-            self._show("ended", stream, run, at)
+        for what, run, frame in stream.take(frames, at):
+            if what == "began":
+                self._show("began", stream, run, at)
+            elif what == "late":
+                self._show("late", stream, frame, at)
+            elif what == "ended":
+                self._show("ended", stream, run, at)
+                run.forget_texts()
+            else:
+                self._leave(stream, run, at)
+
+    def _leave(self, stream: Stream, run: SeenRun | None, at: float) -> None:
+        if run is not None and not run.outcome:
+            self._show("left", stream, run, at)
             run.forget_texts()
 
     def _other(self, line: _Line, frame: Frame, at: float) -> None:
@@ -161,7 +178,7 @@ class Judge:
             line.attached.add(thread)
             stream = self.stream(line.user, line.viewer, thread)
             self._show("subscribed", stream, frame, at)
-            stream.subscribe(frame)
+            self._leave(stream, stream.subscribe(frame), at)
 
     def _show(self, name: str, *arguments: object) -> None:
         for checker, show in self._listeners[name]:
@@ -169,7 +186,7 @@ class Judge:
                 show(*arguments)
             except Exception as error:  # what it did not see is unknown, whatever the reason
                 self._broken[checker.name] = f"{type(error).__name__} in {name}: {error}"
-                self._listen(each for each in self._checkers if each.name not in self._broken)
+                self._listen([each for each in self._checkers if each.name not in self._broken])
 
 
 _SHOWN = (
@@ -181,7 +198,11 @@ _SHOWN = (
     "replied",
     "subscribed",
     "events",
+    "began",
     "ended",
+    "left",
+    "late",
+    "gone",
     "answered",
     "closed",
     "injected",

@@ -12,9 +12,9 @@ import msgspec
 
 from goldenpath.lab.level import Level
 
-Kind = Literal["login", "connect", "ask", "attach", "cancel", "history", "threads", "intrude"]
-"""What a user can do. `ask` starts a run and lasts until its end; `intrude` asks for what belongs to somebody else, and
-is ok when it was refused."""
+Kind = Literal["login", "connect", "ask", "attach", "cancel", "history", "threads", "intrude", "trespass"]
+"""What a user can do. `ask` starts a run and lasts until its end. `intrude` asks for what belongs to somebody else,
+`trespass` for anything without a token that holds; both are ok when they were refused."""
 
 Outcome = Literal["ok", "fail", "info"]
 """ok: it had its effect. fail: it certainly had none. info: unknown, it may have had one or may have one yet."""
@@ -35,7 +35,8 @@ class Invoke(msgspec.Struct, frozen=True, array_like=True, tag="invoke", gc=Fals
     thread: str = ""
     run: str = ""
     text: str = ""
-    """What is asked, with the canary of this operation in it."""
+    """What is asked, with the canary of this operation in it. For `trespass`: what the user comes with, e.g. `no
+    token`."""
     answer: str | None = None
     """The answer that a right target gives to it, whole; None where that is not known."""
     epoch: str = ""

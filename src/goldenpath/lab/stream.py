@@ -7,7 +7,7 @@ contiguous, so a stream follows one run at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from goldenpath.lab.frames import TERMINAL, Frame
 
@@ -61,6 +61,16 @@ class SeenRun:
         self.parts, self.texts = [], []
 
 
+class Turn(NamedTuple):
+    """Something that happened in a stream, with the event that shows it."""
+
+    what: Literal["began", "ended", "left", "late"]
+    """The first event of a run that came. Its first terminal event. Another run's event before its end. One more event
+    after its end."""
+    run: SeenRun
+    frame: Frame
+
+
 class Stream:
     """A thread as one viewer reads it. `take` moves it on."""
 
@@ -72,33 +82,45 @@ class Stream:
         self.thread = thread
         self.epoch = ""
         self.seq = 0
-        """Of the last event seen in this epoch; 0: none, or the target does not number."""
+        """The highest seen in this epoch; 0: none, or the target does not number."""
         self.subscribed = False
         self.present: SeenRun | None = None
         """The run whose events came last."""
         self.runs_ended = 0
 
-    def subscribe(self, frame: Frame) -> None:
-        """A subscription begins where `frame` says. Another place than where it stood: the present run is forgotten."""
-        epoch = frame.epoch or ""
-        if epoch != self.epoch or frame.seq != self.seq:
-            self.present = None
-        self.epoch, self.seq, self.subscribed = epoch, frame.seq, True
+    def stands_at(self, frame: Frame) -> bool:
+        """Whether the subscription that begins with `frame` goes on where this stands."""
+        return self.subscribed and frame.epoch == self.epoch and frame.seq == self.seq and not frame.gap
 
-    def take(self, frames: Iterable[Frame], at: float) -> list[SeenRun]:
-        """Move on over events. Returns the runs that ended with them."""
-        ended: list[SeenRun] = []
+    def subscribe(self, frame: Frame) -> SeenRun | None:
+        """A subscription begins where `frame` says. Another place than where it stood: the present run is forgotten,
+        and returned where it had not ended."""
+        present = self.present
+        if self.stands_at(frame):
+            return None
+        self.present = None
+        self.epoch, self.seq, self.subscribed = frame.epoch or "", frame.seq, True
+        return present if present is not None and not present.outcome else None
+
+    def take(self, frames: Iterable[Frame], at: float) -> list[Turn]:
+        """Move on over events. Returns what was more than the present run going on."""
+        turns: list[Turn] = []
         run = self.present
         for frame in frames:
             event = frame.event
             assert event is not None
-            if frame.seq:
-                self.seq = frame.seq
+            repeated = 0 < frame.seq <= self.seq
+            self.seq = max(self.seq, frame.seq)
             kind = event.type
             if run is None or frame.run_id != run.run:
                 if frame.run_id is None:  # the snapshot at a gap belongs to no run
                     continue
+                if run is not None and not run.outcome:
+                    turns.append(Turn("left", run, frame))
                 run = self.present = SeenRun(frame.run_id, at, whole=kind == "RUN_STARTED")
+                turns.append(Turn("began", run, frame))
+            elif run.outcome and not repeated:
+                turns.append(Turn("late", run, frame))
             run.events += 1
             run.last_at = at
             delta = event.delta
@@ -113,13 +135,13 @@ class Stream:
                     run.outcome = _outcome(frame)
                     run.error = event.code or ("error" if kind == "RUN_ERROR" else "")
                     self.runs_ended += 1
-                    ended.append(run)
+                    turns.append(Turn("ended", run, frame))
             else:
                 if isinstance(delta, str):
                     run.texts.append(delta)
                 if isinstance(event.content, str):
                     run.texts.append(event.content)
-        return ended
+        return turns
 
 
 def _outcome(frame: Frame) -> str:

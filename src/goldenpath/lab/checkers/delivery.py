@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from math import inf
+from typing import ClassVar, Final, NamedTuple
 
 from goldenpath.lab.checker import Checker
 from goldenpath.lab.frames import Format, Frame
-from goldenpath.lab.records import Complete, Invoke, Received
+from goldenpath.lab.records import Closed, Complete, Invoke, Received
 from goldenpath.lab.stream import SeenRun, Stream
 
-_SHOWN = 60
+_SHOWN: Final = 60
+_WAIT: Final = 100
+"""How many later events may come before a missing one is lost."""
+
+
+class _Hole(NamedTuple):
+    """Events that have not come though later ones have."""
+
+    first: int
+    last: int
+    at: float
+    place: str
+    run: str
 
 
 class Delivery(Checker):
     """Violations: `lost`, `duplicate`, `reordered` (by the events' numbers), `unsubscribed`, `altered` (an answer that
-    is not what the target has to say), `malformed`."""
+    is not what the target has to say), `malformed`.
+
+    What is missing counts as lost when a hundred later events have come, or nothing can come any more; what comes
+    before that is reordered. Events without numbers, as in AG-UI, show both only by the answer that they add up
+    to."""
 
     name: ClassVar[str] = "delivery"
 
@@ -23,6 +40,7 @@ class Delivery(Checker):
         super().__init__()
         self._numbered = format_.numbered
         self._answers: dict[tuple[int, str, str], str] = {}
+        self._missing: dict[Stream, list[_Hole]] = {}
 
     def invoked(self, op: Invoke) -> None:
         if op.kind == "ask" and op.answer is not None:
@@ -34,26 +52,72 @@ class Delivery(Checker):
             return
         expected = stream.seq + 1
         for frame in frames:
-            if frame.seq != expected:
-                self._out_of_place(stream, frame, expected, at)
-            expected = frame.seq + 1
+            if frame.seq == expected:
+                expected += 1
+            elif frame.seq:  # 0: the format filled it in, it has no number of its own
+                expected = self._out_of_place(stream, frame, expected, at)
+        if self._missing and stream in self._missing:
+            self._give_up(stream, expected - _WAIT)
 
-    def _out_of_place(self, stream: Stream, frame: Frame, expected: int, at: float) -> None:
+    def _out_of_place(self, stream: Stream, frame: Frame, expected: int, at: float) -> int:
+        """Returns the number that is expected next."""
         assert frame.event is not None
         if frame.event.type == "MESSAGES_SNAPSHOT" and frame.run_id is None and frame.seq == expected - 1:
-            return  # the gap that the reply announced
+            return expected  # the gap that the reply announced
         what = f"{frame.event.type} of run {frame.run_id}"
         place = f"user {stream.user}, thread {stream.thread!r}: event {frame.seq} ({what}) came"
+        run = frame.run_id or ""
         if not stream.subscribed:
-            kind, witness = "unsubscribed", f"{place} though the thread is not subscribed"
+            self._tell("unsubscribed", at, stream, f"{place} though the thread is not subscribed", run)
         elif frame.seq > expected:
-            missing = f"{expected}" if frame.seq == expected + 1 else f"{expected} to {frame.seq - 1}"
-            kind, witness = "lost", f"{place} after {expected - 1}: {missing} did not"
-        elif frame.seq == expected - 1:
-            kind, witness = "duplicate", f"{place} twice"
+            self._missing.setdefault(stream, []).append(_Hole(expected, frame.seq - 1, at, place, run))
+        elif self._fill(stream, frame.seq):
+            self._tell("reordered", at, stream, f"{place} after {expected - 1}", run)
         else:
-            kind, witness = "reordered", f"{place} after {expected - 1}"
-        self.violate(kind, at, stream.user, witness, thread=stream.thread, run=frame.run_id or "")
+            when = "twice" if frame.seq == expected - 1 else f"again after {expected - 1}"
+            self._tell("duplicate", at, stream, f"{place} {when}", run)
+        return max(expected, frame.seq + 1)
+
+    def _fill(self, stream: Stream, seq: int) -> bool:
+        """Whether an event was missing that comes now."""
+        holes = self._missing.get(stream, [])
+        for index, hole in enumerate(holes):
+            if hole.first <= seq <= hole.last:
+                holes[index : index + 1] = [
+                    part
+                    for part in (hole._replace(last=seq - 1), hole._replace(first=seq + 1))
+                    if part.first <= part.last
+                ]
+                return True
+        return False
+
+    def _give_up(self, stream: Stream, before: float) -> None:
+        """What is missing before `before` is lost."""
+        holes = self._missing.pop(stream)
+        for hole in holes:
+            if hole.last < before:
+                missing = f"{hole.first}" if hole.first == hole.last else f"{hole.first} to {hole.last}"
+                self._tell("lost", hole.at, stream, f"{hole.place}, but {missing} never did", hole.run)
+        waiting = [hole for hole in holes if hole.last >= before]
+        if waiting:
+            self._missing[stream] = waiting
+
+    def _give_up_all(self, stream: Stream) -> None:
+        if stream in self._missing:
+            self._give_up(stream, inf)
+
+    def subscribed(self, stream: Stream, frame: Frame, at: float) -> None:  # noqa: ARG002
+        self._give_up_all(stream)
+
+    def gone(self, stream: Stream, record: Closed) -> None:  # noqa: ARG002
+        self._give_up_all(stream)
+
+    def finish(self, at: float) -> None:  # noqa: ARG002
+        for stream in list(self._missing):
+            self._give_up_all(stream)
+
+    def _tell(self, kind: str, at: float, stream: Stream, witness: str, run: str) -> None:
+        self.violate(kind, at, stream.user, witness, thread=stream.thread, run=run)
 
     def malformed(self, record: Received, why: str) -> None:
         witness = f"user {record.user} received what cannot be read: {why}"
@@ -61,12 +125,13 @@ class Delivery(Checker):
 
     def ended(self, stream: Stream, run: SeenRun, at: float) -> None:
         expected = self._answers.get((stream.user, stream.thread, run.run))
-        if expected is None or not run.whole or run.outcome != "success":
+        if expected is None or not run.whole:
             return
         answer = run.answer
-        if answer != expected:
-            witness = f"user {stream.user}, run {run.run!r}: {_difference(expected, answer)}"
-            self.violate("altered", at, stream.user, witness, thread=stream.thread, run=run.run)
+        if answer == expected or (run.outcome != "success" and expected.startswith(answer)):
+            return  # a run that was cut short has said the beginning
+        witness = f"user {stream.user}, run {run.run!r}: {_difference(expected, answer)}"
+        self._tell("altered", at, stream, witness, run.run)
 
     def completed(self, op: Invoke, record: Complete) -> None:  # noqa: ARG002
         if op.kind == "ask":

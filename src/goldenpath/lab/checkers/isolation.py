@@ -7,13 +7,18 @@ in pieces; and events of threads and runs that the user never asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from goldenpath.lab.canary import LONGEST, Canaries
 from goldenpath.lab.checker import Checker
 from goldenpath.lab.frames import Frame
 from goldenpath.lab.records import Answered, Closed, Complete, Invoke, Received
 from goldenpath.lab.stream import SeenRun, Stream
+
+_WHOLE: Final = b"}]\n \"',;:"
+"""No canary goes on behind one of these."""
+_KNOWN: Final = 1_000
+"""How many runs of a thread are known at a time."""
 
 
 class Isolation(Checker):
@@ -26,14 +31,27 @@ class Isolation(Checker):
         super().__init__()
         self._canaries = canaries
         self._threads: dict[int, set[str]] = {}
-        self._runs: dict[tuple[int, str], set[str]] = {}
+        self._runs: dict[tuple[int, str], dict[str, None]] = {}
+        self._forgetful: set[tuple[int, str]] = set()
+        """Threads with more runs than are known: one that is not may still be the user's own."""
+        self._intrusions: dict[int, Invoke] = {}
+        """Those under way that have met a refusal so far."""
         self._tails: dict[int, bytes] = {}
 
     def invoked(self, op: Invoke) -> None:
         if op.kind in ("ask", "attach"):
             self._threads.setdefault(op.user, set()).add(op.thread)
-        if op.kind == "ask" and op.run:
-            self._runs.setdefault((op.user, op.thread), set()).add(op.run)
+        if op.kind == "ask":
+            self._own(op)
+        elif op.kind == "intrude":
+            self._intrusions[op.op] = op
+
+    def _own(self, op: Invoke) -> None:
+        runs = self._runs.setdefault((op.user, op.thread), {})
+        runs[op.run] = None
+        if len(runs) > _KNOWN:
+            del runs[next(iter(runs))]
+            self._forgetful.add((op.user, op.thread))
 
     def received(self, record: Received) -> None:
         self.checked += 1
@@ -41,15 +59,18 @@ class Isolation(Checker):
         tail = self._tails.get(record.connection)
         if tail:
             payload = tail + payload
-        self._scan(record.user, payload, record.at, "received")
-        if len(record.payload) < LONGEST or payload[-1:] not in b"}\n":
+        leaked = self._scan(record.user, payload, record.at, "received")
+        if payload[-1:] in _WHOLE or leaked:
+            if tail:
+                del self._tails[record.connection]
+        else:
             self._tails[record.connection] = payload[-LONGEST:]
-        elif tail:
-            del self._tails[record.connection]
 
     def answered(self, op: Invoke, record: Answered) -> None:
         self.checked += 1
         self._scan(record.user, record.body, record.at, f"received in the answer to {op.kind}", thread=op.thread)
+        if op.kind == "intrude" and record.status < 400:
+            self._intruded(op, record.at, f"an answer has status {record.status}")
 
     def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
         present = stream.present
@@ -66,32 +87,52 @@ class Isolation(Checker):
             self.violate("stray", at, user, witness, thread=thread, run=run)
             return
         asked = self._runs.get((user, thread))
-        if asked and run not in asked:
+        if asked and run not in asked and (user, thread) not in self._forgetful:
             witness = f"user {user} received events of run {run!r} in thread {thread!r}, which they never started"
             self.violate("stray", at, user, witness, thread=thread, run=run)
 
     def ended(self, stream: Stream, run: SeenRun, at: float) -> None:
+        self._read(stream, run, at)
+
+    def left(self, stream: Stream, run: SeenRun, at: float) -> None:
+        self._read(stream, run, at)
+
+    def _read(self, stream: Stream, run: SeenRun, at: float) -> None:
+        """Pieces are too short to show a canary; what they add up to is not."""
         self.checked += 1
         for text in (run.answer, "".join(run.texts)):
             self._scan(stream.user, text.encode(), at, "read, in a text", thread=stream.thread, run=run.run)
 
+    def replied(self, user: int, frame: Frame, at: float) -> None:
+        op = self._intrusions.get(frame.re) if isinstance(frame.re, int) else None
+        if op is not None and op.user == user and frame.ok:
+            self._intruded(op, at, "a command was not refused")
+
     def completed(self, op: Invoke, record: Complete) -> None:
         if op.kind == "intrude":
             self.checked += 1
-            if record.outcome == "fail" and record.code == "admitted":
-                witness = f"user {op.user} was let in to thread {op.thread!r} of user {op.owner}: {record.detail}"
-                self.violate("intrusion", record.at, op.user, witness, thread=op.thread)
+            if record.code == "admitted" and op.op in self._intrusions:
+                self._intruded(op, record.at, record.detail)
+            self._intrusions.pop(op.op, None)
+
+    def _intruded(self, op: Invoke, at: float, how: str) -> None:
+        """Told once for each operation, however many ways were open."""
+        if self._intrusions.pop(op.op, None) is not None:
+            witness = f"user {op.user} was let in to thread {op.thread!r} of user {op.owner}: {how}"
+            self.violate("intrusion", at, op.user, witness, thread=op.thread)
 
     def closed(self, record: Closed) -> None:
         self._tails.pop(record.connection, None)
 
-    def _scan(self, user: int, payload: bytes, at: float, how: str, *, thread: str = "", run: str = "") -> None:
+    def _scan(self, user: int, payload: bytes, at: float, how: str, *, thread: str = "", run: str = "") -> bool:
+        """Whether another's canary is in it."""
         found = self._canaries.foreign(user, payload)
         if found is not None:
             witness = (
                 f"user {user} {how} what user {found.user} sent in operation {found.op}: {_around(payload, found.user)}"
             )
             self.violate("leak", at, user, witness, thread=thread, run=run)
+        return found is not None
 
 
 def _around(payload: bytes, owner: int) -> str:

@@ -1,0 +1,134 @@
+"""History: what a thread's messages say once a run has ended is what was streamed."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from goldenpath.lab.canary import Canaries
+from goldenpath.lab.checker import Checker
+from goldenpath.lab.frames import Format, FormatError, HistoryMessage
+from goldenpath.lab.records import Answered, Complete, Invoke
+from goldenpath.lab.stream import SeenRun, Stream
+
+_REMEMBERED: Final = 64 * 1024 * 1024
+"""How many characters of answers are remembered; the threads that were longest without a new one are forgotten
+first."""
+_SHOWN: Final = 60
+
+
+class _Thread:
+    """What has to be in a thread."""
+
+    __slots__ = ("answers", "questions", "size")
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[str, str]] = []
+        """Of the runs that have ended, in that order: the run, its answer."""
+        self.questions: dict[str, str] = {}
+        """Of the same runs: what was asked."""
+        self.size = 0
+
+
+class History(Checker):
+    """Violations: `missing` (a question, or an answer that was streamed to its end), `reordered` (an answer before
+    one that ended earlier), `duplicate` (a message twice: its id, or a text with a canary), `malformed`.
+
+    What others wrote is found by `isolation`."""
+
+    name: ClassVar[str] = "history"
+    optional: ClassVar[bool] = True
+
+    def __init__(self, format_: Format, canaries: Canaries) -> None:
+        super().__init__()
+        self._format = format_
+        self._canaries = canaries
+        self._asked: dict[tuple[int, str, str], str] = {}
+        self._threads: OrderedDict[tuple[int, str], _Thread] = OrderedDict()
+        self._size = 0
+        self._reading: dict[int, int] = {}
+        """For each reading of a history how many runs had ended when it began."""
+
+    def invoked(self, op: Invoke) -> None:
+        if op.kind == "ask":
+            self._asked[op.user, op.thread, op.run] = op.text
+        elif op.kind == "history":
+            thread = self._threads.get((op.user, op.thread))
+            self._reading[op.op] = len(thread.answers) if thread is not None else 0
+
+    def completed(self, op: Invoke, record: Complete) -> None:  # noqa: ARG002
+        self._asked.pop((op.user, op.thread, op.run), None)
+        self._reading.pop(op.op, None)
+
+    def ended(self, stream: Stream, run: SeenRun, at: float) -> None:  # noqa: ARG002
+        question = self._asked.pop((stream.user, stream.thread, run.run), None)
+        if question is None or not run.whole:
+            return
+        if run.outcome != "success" and not self._format.numbered:
+            return  # only our own contract says that the text of a run that failed is kept
+        key = stream.user, stream.thread
+        thread = self._threads.setdefault(key, _Thread())
+        self._threads.move_to_end(key)
+        answer = run.answer
+        thread.answers.append((run.run, answer))
+        thread.questions[run.run] = question
+        size = len(answer) + len(question) + 1
+        thread.size += size
+        self._size += size
+        while self._size > _REMEMBERED and len(self._threads) > 1:
+            self._size -= self._threads.popitem(last=False)[1].size
+
+    def answered(self, op: Invoke, record: Answered) -> None:
+        if op.kind != "history" or not 200 <= record.status < 300:
+            return
+        self.checked += 1
+        try:
+            messages = self._format.messages(record.body)
+        except FormatError as error:
+            witness = f"user {op.user}: the history of thread {op.thread!r} cannot be read: {error}"
+            self._tell("malformed", op, record, witness)
+            return
+        self._find_duplicates(op, record, messages)
+        thread = self._threads.get((op.user, op.thread))
+        if thread is not None:
+            self._find_answers(op, record, messages, thread)
+
+    def _find_duplicates(self, op: Invoke, record: Answered, messages: Sequence[HistoryMessage]) -> None:
+        ids = Counter(message.id for message in messages if message.id)
+        for name, count in ids.items():
+            if count > 1:
+                self._tell("duplicate", op, record, f"user {op.user} finds message {name!r} {count} times")
+        texts = Counter(
+            (message.role, message.text) for message in messages if self._canaries.owns(op.user, message.text)
+        )
+        doubled = {message.id for message in messages if ids[message.id] > 1}
+        for (role, text), count in texts.items():
+            of_text = {message.id for message in messages if message.text == text}
+            if count > 1 and not of_text & doubled:
+                witness = f"user {op.user} finds what the {role} said {count} times: {text[:_SHOWN]!r}"
+                self._tell("duplicate", op, record, witness)
+
+    def _find_answers(self, op: Invoke, record: Answered, messages: Sequence[HistoryMessage], thread: _Thread) -> None:
+        questions = [message.text for message in messages if message.role == "user"]
+        said = "".join(message.text for message in messages if message.role == "assistant")
+        place = 0
+        for run, answer in thread.answers[: self._reading.get(op.op, 0)]:
+            question = thread.questions[run]
+            if question and not any(question in text for text in questions):
+                witness = (
+                    f"user {op.user} does not find the question of run {run!r} in the history: {question[:_SHOWN]!r}"
+                )
+                self._tell("missing", op, record, witness, run)
+            found = said.find(answer, place)
+            if found >= 0:
+                place = found + len(answer)
+            elif answer in said:
+                witness = f"user {op.user} finds the answer of run {run!r} before that of a run that ended earlier"
+                self._tell("reordered", op, record, witness, run)
+            else:
+                witness = f"user {op.user} does not find the answer of run {run!r} in the history: {answer[:_SHOWN]!r}"
+                self._tell("missing", op, record, witness, run)
+
+    def _tell(self, kind: str, op: Invoke, record: Answered, witness: str, run: str = "") -> None:
+        self.violate(kind, record.at, op.user, witness, thread=op.thread, run=run)
