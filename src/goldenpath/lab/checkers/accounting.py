@@ -65,7 +65,10 @@ class Accounting(Checker):
     def finish(self, at: float) -> None:  # noqa: ARG002
         if self._open:
             first = next(iter(self._open.values()))
-            self._cut = f"{len(self._open)} operations have no outcome, as {first.kind} {first.op} of user {first.user}: the history is cut"
+            self._cut = (
+                f"operations without an outcome: {len(self._open)}, the first is {first.kind} {first.op} of user "
+                f"{first.user}; the history is cut"
+            )
 
     def finding(self, broken: str = "") -> Finding:
         return super().finding(broken or self._cut)

@@ -128,8 +128,8 @@ class FairShare(Checker):
             if fair.slowdown > self._slowdown:
                 user, most = fair.worst
                 witness = (
-                    f"under the flood the median user's runs took {fair.slowdown:.2f} times as long as without, more than "
-                    f"{self._slowdown:g}; those of user {user} {most:.2f} times"
+                    f"under the flood the median user's runs took {fair.slowdown:.2f} times as long as without, more "
+                    f"than {self._slowdown:g}; those of user {user} {most:.2f} times"
                 )
                 self.violate("slowed", at, user, witness)
         for user, runs in sorted(self._flooded.items()):
@@ -137,9 +137,7 @@ class FairShare(Checker):
                 continue
             self.checked += 1
             if runs.failed > runs.ok and not self._calm[user].failed:
-                witness = (
-                    f"under the flood {runs.failed} of {runs.ok + runs.failed} runs of user {user} failed, outside none"
-                )
+                witness = f"under the flood {runs.failed} runs of user {user} failed, {runs.ok} did not; outside none"
                 self.violate("starved", at, user, witness)
         if self._least_jain is not None and fair.jain is not None:
             self.checked += 1

@@ -116,9 +116,7 @@ class History(Checker):
         for run, answer in thread.answers[: self._reading.get(op.op, 0)]:
             question = thread.questions[run]
             if question and not any(question in text for text in questions):
-                witness = (
-                    f"user {op.user} does not find the question of run {run!r} in the history: {question[:_SHOWN]!r}"
-                )
+                witness = f"user {op.user} does not find what they asked in run {run!r}: {question[:_SHOWN]!r}"
                 self._tell("missing", op, record, witness, run)
             found = said.find(answer, place)
             if found >= 0:
@@ -127,7 +125,7 @@ class History(Checker):
                 witness = f"user {op.user} finds the answer of run {run!r} before that of a run that ended earlier"
                 self._tell("reordered", op, record, witness, run)
             else:
-                witness = f"user {op.user} does not find the answer of run {run!r} in the history: {answer[:_SHOWN]!r}"
+                witness = f"user {op.user} does not find the answer of run {run!r}: {answer[:_SHOWN]!r}"
                 self._tell("missing", op, record, witness, run)
 
     def _tell(self, kind: str, op: Invoke, record: Answered, witness: str, run: str = "") -> None:

@@ -141,7 +141,7 @@ class Resume(Checker):
         is_snapshot = first.run_id is None and first.event.type == "MESSAGES_SNAPSHOT"
         place = f"user {stream.user}, thread {stream.thread!r}: "
         if due is not None and not (is_snapshot and first.seq == due):
-            witness = f"{place}{first.event.type} at {first.seq} came instead of the snapshot at {due} that the gap begins with"
+            witness = f"{place}{first.event.type} at {first.seq} came instead of the gap's snapshot at {due}"
             self._tell("snapshot", stream, witness, at)
         elif due is None and is_snapshot:
             self._tell("snapshot", stream, f"{place}a snapshot at {first.seq} came, but no gap was announced", at)
@@ -159,7 +159,8 @@ class Resume(Checker):
                 continue
             self.checked += 1
             if before.event != frame.event or before.run_id != frame.run_id:
-                witness = f"user {stream.user}, thread {stream.thread!r}: event {frame.seq} was {_words(before)} and is {_words(frame)}"
+                where = f"user {stream.user}, thread {stream.thread!r}"
+                witness = f"{where}: event {frame.seq} was {_words(before)} and is {_words(frame)}"
                 self._tell("changed", stream, witness, at)
 
     def ended(self, stream: Stream, run: SeenRun, at: float) -> None:
@@ -174,9 +175,7 @@ class Resume(Checker):
                 what = ", ".join(
                     name for name, old, new in zip(_Fingerprint._fields, before, print_, strict=True) if old != new
                 )
-                witness = (
-                    f"user {stream.user}, thread {stream.thread!r}: run {run.run!r} is not what it was before: {what}"
-                )
+                witness = f"user {stream.user}, thread {stream.thread!r}: run {run.run!r} has changed: {what}"
                 self._tell("changed", stream, witness, at)
         elif len(self._runs) > _RUNS:
             self._runs.popitem(last=False)

@@ -86,9 +86,7 @@ class Terminal(Checker):
         run = stream.present
         if run is None or run.outcome or record.ours:
             return
-        witness = (
-            f"user {stream.user}: the answer to run {run.run!r} ended after {run.events} events without a terminal one"
-        )
+        witness = f"user {stream.user}: run {run.run!r} was cut off after {run.events} events, without a terminal one"
         self.violate("endless", record.at, stream.user, witness, thread=stream.thread, run=run.run)
 
     def late(self, stream: Stream, frame: Frame, at: float) -> None:
