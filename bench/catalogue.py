@@ -19,4 +19,5 @@ NAMES: Final = (
     "restart",
     "fairness",
     "load_client",
+    "lab_engine",
 )
