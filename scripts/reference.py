@@ -1,4 +1,4 @@
-"""Writes docs/protocol.md, settings.md, metrics.md and cli.md from the code's registries; `--check` only compares.
+"""Writes the reference pages and schemas in docs/ from the code's registries; `--check` only compares.
 
 What a table can say comes from the code, so it cannot become wrong; the words around it are in this file.
 """
@@ -16,6 +16,7 @@ import msgspec
 import typer
 
 from goldenpath import App, cli
+from goldenpath.lab.targets import websocket
 from goldenpath.runtime import settings
 from goldenpath.runtime.gateway.routes import Route, routes
 from goldenpath.runtime.metrics import GAUGES, metric_name
@@ -115,6 +116,7 @@ def main() -> int:
         "settings.md": settings_page(),
         "metrics.md": metrics_page(),
         "cli.md": cli_page(),
+        "howto/mapping.schema.json": mapping_schema(),
     }
     wrong = []
     for name, text in pages.items():
@@ -127,6 +129,12 @@ def main() -> int:
     if wrong:
         sys.stderr.write(f"out of date: docs/{', docs/'.join(wrong)}; run `make docs`\n")
     return 1 if wrong else 0
+
+
+def mapping_schema() -> str:
+    """Of the file that describes a WebSocket chat to the lab."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(websocket.Options)}
+    return msgspec.json.format(msgspec.json.encode(schema)).decode() + "\n"
 
 
 def protocol() -> str:

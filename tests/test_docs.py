@@ -112,6 +112,11 @@ RUN_BY: dict[str, dict[str, str]] = {
     "docs/howto/deploy.md": {"nginx": "tests/cli/test_nginx.py"},
     "docs/howto/identity-provider.md": {"sh": "here"},
     "docs/howto/interrupt.md": {"python": "here"},
+    "docs/howto/judge-a-websocket-chat.md": {
+        "python": "tests/lab/targets/subjects.py",
+        "toml": "tests/lab/targets/subjects.py",
+    },
+    "docs/howto/judge-an-ag-ui-server.md": {"python": "tests/lab/targets/subjects.py"},
     "docs/howto/mount.md": {"python": "here"},
     "docs/howto/python-client.md": {"python": "here"},
 }

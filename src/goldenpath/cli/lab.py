@@ -46,6 +46,16 @@ def run(
             " of a WebSocket chat. Without it: a goldenpath server of the lab's own."
         ),
     ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'NAME: VALUE'",
+            help="A header for agui+ targets; {user} becomes the user's number, ${NAME} a variable of the environment.",
+        ),
+    ] = None,
+    echo: Annotated[
+        bool, typer.Option("--echo", help="For agui+ targets: each answer has to be what was asked, to the letter.")
+    ] = False,
     users: Annotated[int | None, typer.Option(min=1, help="How many users, instead of the scenario's.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="The highest rate, in iterations a second.")] = None,
     duration: Annotated[float | None, typer.Option(min=0.1, help="How long the load lasts, in seconds.")] = None,
@@ -67,6 +77,8 @@ def run(
     options = Options(
         scenarios=scenarios,
         target=target,
+        headers=header or [],
+        echo=echo,
         users=users,
         rate=rate,
         duration=duration,

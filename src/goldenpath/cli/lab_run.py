@@ -36,6 +36,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     scenarios: list[str]
     target: str | None
+    headers: list[str]
+    echo: bool
     users: int | None
     rate: float | None
     duration: float | None
@@ -73,7 +75,7 @@ def run(options: Options) -> int:
 
 
 def _jobs(options: Options) -> Sequence[Job]:
-    target: TargetSpec | None = parse_target(options.target)
+    target: TargetSpec | None = parse_target(options.target, headers=options.headers, echo=options.echo)
     out = Path(options.out or time.strftime("lab-%Y%m%d-%H%M%S"))
     levels = resolve_levels(Path(options.thresholds) if options.thresholds else None, options.levels)
     chosen: list[Scenario] = []

@@ -30,6 +30,7 @@ class Canaries:
     """The canaries of one run."""
 
     def __init__(self, nonce: str) -> None:
+        self.nonce = nonce
         self._head = f"canary-{nonce}-"
         self._any = self._head.encode()
         self._pattern = re.compile(re.escape(self._any) + rb"(\d{1,9})\.(\d{1,12})\.")

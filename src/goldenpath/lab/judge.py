@@ -83,7 +83,11 @@ class Judge:
                 if op is not None:
                     self._show("completed", op, record)
             case Opened():
-                self._lines[record.connection] = _Line(record.user, record.viewer, self._format.decoder())
+                line = _Line(record.user, record.viewer, self._format.decoder())
+                self._lines[record.connection] = line
+                asked = self._ops.get(record.op)
+                if asked is not None:
+                    line.decoder.asked(asked.thread, asked.run)
                 self._show("opened", record)
             case Closed():
                 line = self._lines.pop(record.connection, None)

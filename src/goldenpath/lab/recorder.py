@@ -59,11 +59,11 @@ class Recorder:
         """What came of it."""
         self.take(Complete(perf_counter(), op.op, outcome, code, detail))
 
-    def opened(self, user: int, viewer: int | None) -> int:
-        """A connection is open; returns its number."""
+    def opened(self, user: int, viewer: int | None, op: int = 0) -> int:
+        """A connection is open, for one operation or for many (`op` 0); returns its number."""
         self._connections += 1
         connection = self._connections * self._workers + self._worker
-        self.take(Opened(perf_counter(), user, connection, -connection if viewer is None else viewer))
+        self.take(Opened(perf_counter(), user, connection, -connection if viewer is None else viewer, op))
         return connection
 
     def received(self, user: int, connection: int, payload: bytes) -> None:

@@ -66,6 +66,8 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag="opened", gc=Fals
     viewer: int = 0
     """Which of the user's viewers it serves: a tab, say, that goes on over a new connection when it loses one. Less
     than 0: one that is gone with its connection."""
+    op: int = 0
+    """The operation whose answer it is and nothing else; 0: it serves many."""
 
 
 class Received(msgspec.Struct, frozen=True, array_like=True, tag="received", gc=False):

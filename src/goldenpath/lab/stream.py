@@ -12,6 +12,8 @@ from typing import Final, Literal, NamedTuple
 from goldenpath.lab.frames import TERMINAL, Frame
 
 CONTENT: Final = "TEXT_MESSAGE_CONTENT"
+CHUNK: Final = "TEXT_MESSAGE_CHUNK"
+"""Start, piece and end of a text in one event; it has a piece or has none."""
 
 
 class SeenRun:
@@ -136,6 +138,10 @@ class Stream:
                     run.error = event.code or ("error" if kind == "RUN_ERROR" else "")
                     self.runs_ended += 1
                     turns.append(Turn("ended", run, frame))
+            elif kind == CHUNK:
+                if isinstance(delta, str):
+                    run.first_at = at if run.first_at is None else run.first_at
+                    run.parts.append(delta)
             else:
                 if isinstance(delta, str):
                     run.texts.append(delta)

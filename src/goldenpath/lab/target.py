@@ -10,9 +10,10 @@ from typing import Any, Final, Literal, Protocol
 
 from goldenpath.lab.records import Closed, Invoke
 
-Ability = Literal["login", "resume", "cancel", "history", "threads", "intrude", "echo"]
-"""What a target may be asked for, besides connecting and asking; `echo`: it answers a text with the same text. What a
-target cannot do, users leave out."""
+Ability = Literal["login", "connect", "resume", "cancel", "history", "threads", "intrude", "echo"]
+"""What a target may be asked for, besides asking. `connect`: its users keep a connection; without it each operation has
+one of its own. `intrude`: its threads have owners, so that two users may have threads of the same name. `echo`: it
+answers a text with the same text. What a target cannot do, users leave out."""
 
 CODES: Final = {
     "unreachable": "no connection could be made",
@@ -22,6 +23,7 @@ CODES: Final = {
     "timeout": "nothing came in the time that the scenario allows",
     "admitted": "what belongs to another user was not refused",
     "abandoned": "the run of the lab ended first",
+    "unable": "the target does not have this ability",
 }
 """The lab's own words for why an operation is not ok. All others are the target's."""
 
@@ -39,8 +41,9 @@ class TargetError(Exception):
 class Sink(Protocol):
     """Where an adapter brings what it sees. Every call is synchronous and cheap."""
 
-    def opened(self, user: int, viewer: int | None) -> int:
-        """A connection is open; returns its number. `viewer` None: one that lives as long as the connection."""
+    def opened(self, user: int, viewer: int | None, op: int = 0) -> int:
+        """A connection is open; returns its number. `viewer` None: one that lives as long as the connection. `op`: the
+        operation whose answer it is and nothing else; 0: it serves many."""
         ...
 
     def received(self, user: int, connection: int, payload: bytes) -> None:
@@ -62,8 +65,9 @@ class Client(Protocol):
     All raise `TargetError`. Cancelling any of them is safe; calls may be concurrent once it is connected.
     """
 
-    on_closed: Callable[[Closed], None] | None
-    """Told when the connection is gone, after the sink was."""
+    on_closed: Callable[[Closed, int], None] | None
+    """Told when a connection is gone, after the sink was, and the number of the operation that it served alone; 0: it
+    served all."""
 
     @property
     def connection(self) -> int:
@@ -75,11 +79,16 @@ class Client(Protocol):
         ...
 
     async def connect(self) -> None:
-        """Open the connection. Nothing, where each operation has its own."""
+        """Open the connection."""
         ...
 
     async def ask(self, op: Invoke) -> None:
         """Start a run. Returns when it is sent, or, over HTTP, accepted."""
+        ...
+
+    def settled(self, op: Invoke, *, ended: bool) -> None:
+        """An `ask` is over for who asked: its run ended (with an error or without), or was refused, lost or given up
+        (`ended` False)."""
         ...
 
     async def attach(self, op: Invoke) -> None:
@@ -124,7 +133,7 @@ class Target(Protocol):
     format_options: Mapping[str, Any]
 
     async def open(self) -> None:
-        """See whether it is there. Raises `TargetError` (`unreachable`, `refused`) saying why it is not."""
+        """See whether it is there. Raises `TargetError` (`unreachable`, `refused`, `timeout` ...) saying why not."""
         ...
 
     def client(self, user: int, viewer: int, sink: Sink) -> Client:

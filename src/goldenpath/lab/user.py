@@ -10,11 +10,11 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from goldenpath.lab.canary import Canaries
 from goldenpath.lab.frames import Frame
-from goldenpath.lab.progress import Progress
+from goldenpath.lab.progress import Progress, refusal
 from goldenpath.lab.recorder import Recorder
 from goldenpath.lab.records import Closed, Invoke, Kind
 from goldenpath.lab.stream import SeenRun
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 RECONNECT_AFTER: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds before each attempt to come back, with jitter; the last repeats."""
+_OVER_THE_CONNECTION: Final = frozenset(("ask", "attach", "cancel", "intrude"))
 
 
 class OperationError(Exception):
@@ -65,8 +66,7 @@ class User:
         self._canaries = canaries
         self._client: Client = target.client(number, viewer, recorder)
         self._client.on_closed = self._on_closed
-        self._asking: dict[int, _Asking] = {}
-        self._replies: set[asyncio.Future[Frame]] = set()
+        self._asking: dict[int, Invoke] = {}
         self._threads: set[str] = set()
         self._coming_back: asyncio.Task[None] | None = None
         self._leaving = False
@@ -92,7 +92,14 @@ class User:
 
     @property
     def connected(self) -> bool:
-        return bool(self._client.connection)
+        """Whether there is nothing to connect: it is connected, or the target has no connections to keep."""
+        return bool(self._client.connection) or "connect" not in self.abilities
+
+    def thread(self, name: str) -> str:
+        """The id of the user's own thread of this name: of this run of the lab only, so that a target that remembers
+        an earlier one does not mix them up, and nobody else's where threads have no owners."""
+        own = "" if "intrude" in self.abilities else f"-{self.number}"
+        return f"{name}-{self._canaries.nonce}{own}"
 
     # --- operations ---------------------------------------------------------------------------------------------------
 
@@ -105,7 +112,9 @@ class User:
             await self._patiently(self._client.login(op))
 
     async def connect(self) -> None:
-        """Open the connection."""
+        """Open the connection. Nothing where the target has none to keep."""
+        if "connect" not in self.abilities:
+            return
         op = self._invoke("connect")
         async with self._outcome(op):
             await self._patiently(self._client.connect())
@@ -127,24 +136,25 @@ class User:
             "ask",
             op=number,
             thread=thread,
-            run=run or f"run-{number}",
+            run=run or f"run-{self._canaries.nonce}-{number}",
             text=text.replace("{canary}", canary),
             answer=answer.replace("{canary}", canary) if answer is not None and "echo" in self.abilities else None,
         )
         self._threads.add(thread)
-        end = self._progress.end(self.number, thread, op.run)
-        reply = self._progress.reply(op.op)
-        reply.add_done_callback(lambda done: _refused(done, end))
-        self._asking[op.op] = _Asking(op, reply, end)
+        end = self._progress.end(op)
+        self._asking[op.op] = op
+        ended = False
         try:
             async with self._outcome(op):
                 seen: SeenRun = await self._patiently(self._sent(self._send(op), end), patience)
+                ended = True
                 if seen.outcome == "error":
                     raise TargetError(seen.error, "the run ended with an error", definite=False)
                 return seen
         finally:
             self._asking.pop(op.op, None)
-            self._progress.forget(op.op, self.number, thread, op.run)
+            self._progress.forget(op)
+            self._client.settled(op, ended=ended)
         raise AssertionError  # for mypy: the context manager above lets every exception out
 
     async def cancel(self, thread: str, run: str) -> None:
@@ -180,13 +190,13 @@ class User:
         if "intrude" not in self.abilities:
             return
         op = self._invoke("intrude", thread=thread, run=run, owner=owner)
-        reply = self._progress.reply(op.op)
+        reply = self._progress.reply(op)
         try:
             async with self._outcome(op):
                 if await self._patiently(self._client.intrude(op)) and (await self._patiently(reply)).ok:
                     raise TargetError("admitted", "attach was accepted", definite=True)
         finally:
-            self._progress.forget(op.op)
+            self._progress.forget(op)
 
     def drop(self) -> None:
         """Vanish without a goodbye."""
@@ -217,6 +227,8 @@ class User:
         try:
             yield
         except TargetError as error:
+            if error.code == "garbage" and op.connection and op.kind in _OVER_THE_CONNECTION:
+                self._client.drop()  # nothing that comes over this connection can be read any more
             self._recorder.complete(op, "fail" if error.definite else "info", error.code, error.detail)
             raise OperationError(op, error.code, error.detail) from None
         except TimeoutError:
@@ -241,31 +253,25 @@ class User:
         # else it is sent when the user is back
 
     async def _replied(self, op: Invoke, sending: Awaitable[None]) -> Frame:
-        reply = self._progress.reply(op.op)
-        self._replies.add(reply)
+        reply = self._progress.reply(op)
         try:
             frame = await self._patiently(self._sent(sending, reply))
         finally:
-            self._replies.discard(reply)
-            self._progress.forget(op.op)
+            self._progress.forget(op)
         if not frame.ok:
-            raise _refusal(frame)
+            raise refusal(frame)
         return frame
 
-    def _on_closed(self, record: Closed) -> None:
+    def _on_closed(self, record: Closed, op: int) -> None:
         if self._leaving:
             return
-        lost = TargetError("disconnected", f"close code {record.code}", definite=False)
-        for reply in self._replies:
-            if not reply.done():
-                reply.set_exception(lost)
         if self.resumes and "resume" in self.abilities:
             if self._coming_back is None or self._coming_back.done():
                 self._coming_back = asyncio.ensure_future(self._come_back())
             return
-        for asking in self._asking.values():
-            if not asking.end.done():
-                asking.end.set_exception(lost)
+        for asked in self._asking.values():
+            if op in (0, asked.op):
+                self._progress.lost(asked, record)
 
     async def _come_back(self) -> None:
         """Connect again until it works, and read on where each thread stands. The connection may be lost again
@@ -275,9 +281,9 @@ class User:
             await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
             try:
                 await self.connect()
-                for asking in list(self._asking.values()):
-                    if not asking.reply.done():  # it may have been lost: the same run id starts nothing twice
-                        await self._client.ask(asking.op)
+                for asked in list(self._asking.values()):
+                    if not self._progress.is_answered(asked):  # lost, maybe: the same run id starts nothing twice
+                        await self._client.ask(asked)
                 for thread in sorted(self._threads):
                     stream = self._recorder.judge.stream(self.number, self.viewer, thread)
                     if stream.epoch:
@@ -286,23 +292,3 @@ class User:
                 if not self._client.connection:
                     continue
             return
-
-
-class _Asking(NamedTuple):
-    """A run that is under way."""
-
-    op: Invoke
-    reply: asyncio.Future[Frame]
-    end: asyncio.Future[SeenRun]
-
-
-def _refused(reply: asyncio.Future[Frame], end: asyncio.Future[SeenRun]) -> None:
-    """A run that was refused has no end to wait for."""
-    if not reply.cancelled() and not reply.result().ok and not end.done():
-        end.set_exception(_refusal(reply.result()))
-
-
-def _refusal(frame: Frame) -> TargetError:
-    if frame.error is None:
-        return TargetError("refused", "")
-    return TargetError(frame.error.code, frame.error.message, definite=frame.error.definite)

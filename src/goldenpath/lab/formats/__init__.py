@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from goldenpath.lab.formats.agui import AguiFormat
 from goldenpath.lab.formats.goldenpath import GoldenpathFormat
+from goldenpath.lab.formats.mapping import MappingFormat
 from goldenpath.lab.frames import Format
 
 FORMATS: Final[dict[str, Callable[[Mapping[str, Any]], Format]]] = {
+    "agui": AguiFormat,
     "goldenpath": GoldenpathFormat,
+    "mapping": MappingFormat,
 }
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from goldenpath.lab.target import Target
-from goldenpath.lab.targets.goldenpath import GoldenpathTarget
-from goldenpath.lab.targets.goldenpath import Options as GoldenpathOptions
+from goldenpath.lab.targets import agui, goldenpath, memory, websocket
+from goldenpath.lab.targets.placeholders import placeholders, with_variables
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
@@ -21,24 +22,62 @@ class TargetSpec(msgspec.Struct, frozen=True):
     options: dict[str, Any] = {}
 
 
-def _goldenpath(options: dict[str, Any]) -> Target:
-    return GoldenpathTarget(msgspec.convert(options, GoldenpathOptions))
-
-
-TARGETS: Final[dict[str, Callable[[dict[str, Any]], Target]]] = {
-    "goldenpath": _goldenpath,
+TARGETS: Final[Mapping[str, Callable[[dict[str, Any]], Target]]] = {
+    "agui": lambda options: agui.AguiTarget(msgspec.convert(options, agui.Options)),
+    "goldenpath": lambda options: goldenpath.GoldenpathTarget(msgspec.convert(options, goldenpath.Options)),
+    "memory": lambda options: memory.MemoryTarget(msgspec.convert(options, memory.Options)),
+    "websocket": lambda options: websocket.WebsocketTarget(msgspec.convert(options, websocket.Options)),
 }
 
+FORMS: Final = "http://HOST (a goldenpath server), agui+http://HOST/PATH or ws+FILE.toml"
 
-def parse_target(text: str | None) -> TargetSpec | None:
-    """What `--target` says; None for a server of our own. Raises ValueError."""
+
+def parse_target(text: str | None, *, headers: Sequence[str] = (), echo: bool = False) -> TargetSpec | None:
+    """What `--target` says; None for a server of our own.
+
+    `headers`: `Name: value` each, for AG-UI servers; `{user}` in a value becomes the user's number and `${NAME}` a
+    variable of the environment. `echo`: its answer to a text is the same text, which a goldenpath server's `echo` agent
+    does anyway, and a mapping file says itself. Raises ValueError, in one line that says what there is.
+    """
+    kind, _, rest = (text or "").partition("+")
+    if kind != "agui" and (headers or echo):
+        raise ValueError(f"--header and --echo are for agui+http:// targets, not for {text or 'a server of our own'}")
     if text is None:
         return None
+    if kind == "agui":
+        given = dict(_header(header) for header in headers)
+        return TargetSpec("agui", {"url": _checked(rest, text), "headers": given, "echo": echo})
+    if kind == "ws":
+        if rest.startswith(("ws://", "wss://")) or not rest:
+            raise ValueError(f"{text!r}: a WebSocket chat is described by a mapping file, as in ws+chat.toml")
+        return TargetSpec("websocket", websocket.load(Path(rest)))
+    if text.startswith(("ws://", "wss://")):
+        raise ValueError(f"{text!r}: a WebSocket chat is described by a mapping file, as in ws+chat.toml")
     if text.startswith(("http://", "https://")):
-        return TargetSpec(
-            "goldenpath", {"url": text, "simulation_key": os.environ.get("GOLDENPATH_SIMULATION_KEY", "")}
-        )
-    raise ValueError(f"{text!r} is no target")
+        key = os.environ.get("GOLDENPATH_SIMULATION_KEY", "")
+        return TargetSpec("goldenpath", {"url": _checked(text, text), "simulation_key": key})
+    raise ValueError(f"{text!r} is no target; there are {FORMS}")
+
+
+def _checked(url: str, text: str) -> str:
+    """The URL where it is one of HTTP with a host and, if any, a port."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
+            return url
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is no target: {url!r} is no http:// or https:// URL with a host")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip().isascii() or not name.strip():
+        raise ValueError(f"--header {text!r}: expected 'Name: value'")
+    where = f"--header {name.strip()}"
+    value = with_variables(value.strip(), where)
+    placeholders(value, where, {"user"})
+    return name.strip(), value
 
 
 def origin(spec: TargetSpec) -> tuple[str, int]:

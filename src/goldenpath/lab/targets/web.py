@@ -6,25 +6,34 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
+import msgspec
 
 from goldenpath.lab.target import TargetError
 
-_AT_ONCE = 256
+_AT_ONCE: Final = 256
 """How many requests go over connections of their own at once; more wait."""
+_REACHING: Final = 15.0
+"""Seconds in which a target has to show that it is there."""
+_KEPT: Final = 2.0
+"""Seconds for which an idle connection is used again: less than servers keep one (uvicorn 5), for a request that meets
+its end is lost."""
+_QUOTED: Final = 200
 
 
 class Web:
-    """HTTP to one origin. Belongs to the event loop it was made on."""
+    """HTTP to one origin. Belongs to the event loop it was made on. `at_once`: how many requests go over connections of
+    their own at once, while more wait; 0: any number."""
 
     def __init__(self, url: str, *, at_once: int = _AT_ONCE) -> None:
         self.url = url.rstrip("/")
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=at_once, ttl_dns_cache=None),
+            connector=aiohttp.TCPConnector(limit=at_once, ttl_dns_cache=None, keepalive_timeout=_KEPT),
             timeout=aiohttp.ClientTimeout(total=None),
             skip_auto_headers=("User-Agent",),
+            cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies are nothing for another
         )
 
     async def request(
@@ -41,32 +50,75 @@ class Web:
     async def stream(
         self, method: str, path: str, *, json: Any = None, headers: dict[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer whose body is still to come. Raises `TargetError` (`unreachable`, `garbage`, `disconnected`)."""
-        try:
-            answer = await self._session.request(method, self.url + path, json=json, headers=headers)
-        except aiohttp.InvalidURL:
-            raise TargetError("unreachable", f"{self.url}{path} is no URL") from None
-        except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:
-            raise TargetError("unreachable", f"{self.url} cannot be reached: {_reason(error)}") from None
-        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
-            raise TargetError("garbage", f"{method} {path}: {_words(error)}", definite=False) from None
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise TargetError("disconnected", f"{method} {path}: {_words(error)}", definite=False) from None
+        """An answer whose body is still to come; closed at the end of the block. Raises `TargetError`."""
+        answer = await self.begin(method, path, json=json, headers=headers)
         try:
             yield answer
         finally:
             answer.close()
+
+    async def begin(
+        self, method: str, path: str, *, json: Any = None, headers: dict[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
+        """An answer whose body is still to come; the caller closes it. Raises `TargetError`
+        (`unreachable`, `garbage`, `disconnected`)."""
+        try:
+            return await self._session.request(method, self.url + path, json=json, headers=headers)
+        except aiohttp.InvalidURL:
+            raise TargetError("unreachable", f"{self.url}{path} is no URL") from None
+        except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:
+            raise TargetError("unreachable", f"{self.url} cannot be reached: {reason(error)}") from None
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
+            raise TargetError("garbage", f"{method} {self.url}{path}: {_words(error)}", definite=False) from None
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            raise TargetError("disconnected", f"{method} {self.url}{path}: {_words(error)}", definite=False) from None
+
+    async def reach(self, path: str) -> tuple[int, bytes]:
+        """What GET answers, with the beginning of the body: to see whether anybody is there. Raises `TargetError`, also
+        where no answer comes in time (`timeout`)."""
+        try:
+            async with asyncio.timeout(_REACHING), self.stream("GET", path) as answer:
+                return answer.status, b"" if answer.status < 400 else await answer.content.read(_QUOTED)
+        except TimeoutError:
+            raise TargetError("timeout", f"{self.url} takes connections, but answers nothing") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise TargetError("disconnected", _words(error)) from None
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
     """What the system says: aiohttp wraps it in words of its own."""
     cause = getattr(error, "os_error", error)
     return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or _words(cause)
 
 
+class _Problem(msgspec.Struct):
+    code: str = "refused"
+    detail: str = ""
+    definite: bool | None = None
+
+
+def raise_for_status(status: int, body: bytes) -> None:
+    """Raise `TargetError` where `status` is not 2xx, with the code and words of its problem document. Without one, a
+    server's own failure (5xx) leaves open what it did."""
+    if 200 <= status < 300:
+        return
+    try:
+        problem = msgspec.json.decode(body, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        problem = _Problem(detail=quoted(body))
+    definite = problem.definite if problem.definite is not None else status < 500
+    raise TargetError(problem.code, f"{status}: {problem.detail or quoted(body)}", definite=definite)
+
+
+def quoted(body: bytes) -> str:
+    """The beginning of an answer, for people, in one line."""
+    return " ".join(body[:_QUOTED].decode(errors="replace").split()) or "(nothing)"
+
+
 def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    """What an exception says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

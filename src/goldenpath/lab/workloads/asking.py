@@ -21,4 +21,4 @@ class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     async def iterate(self, user: User, iteration: Iteration) -> None:
         text = f"{{canary}} {filler(self.characters)}"
-        await user.ask(text, thread=f"ask-{iteration.turn % self.threads}", answer=text)
+        await user.ask(text, thread=user.thread(f"ask-{iteration.turn % self.threads}"), answer=text)

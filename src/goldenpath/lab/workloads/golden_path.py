@@ -30,7 +30,7 @@ class GoldenPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if not user.connected:
             await user.login()
             await user.connect()
-        thread = f"path-{iteration.turn}"
+        thread = user.thread(f"path-{iteration.turn}")
         for message in range(self.messages):
             text = f"{{canary}} {message}: {filler(self.characters)}"
             await user.ask(text, thread=thread, answer=text)
