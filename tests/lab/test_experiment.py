@@ -126,7 +126,7 @@ async def test_a_server_that_dies_in_the_run_is_missed_at_its_end(tmp_path: Path
         name="dies", title="", checks="", workload=WorkloadSpec("asking"), arrivals=constant(20, 3), users=4, patience=5
     )
     await Experiment(Job(scenario=scenario, directory=tmp_path), Assassin()).run()
-    assert "does not answer" in notes(tmp_path)["target_lost"]
+    assert "cannot be reached" in notes(tmp_path)["target_lost"]
     counts = outcomes(tmp_path)["ask"]
     assert counts["ok"] > 0
     assert counts["fail"] + counts["info"] > 0

@@ -83,7 +83,7 @@ class SocketClient(UnableClient):
         except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
             raise TargetError("disconnected", "closed in the handshake") from None
         except OSError as error:
-            raise TargetError("unreachable", f"{url} does not answer: {reason(error)}") from None
+            raise TargetError("unreachable", f"{url} cannot be reached: {reason(error)}") from None
         if opening.transport is None:
             raise TargetError("disconnected", "closed at once")
         self._socket = opening
