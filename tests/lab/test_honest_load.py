@@ -56,7 +56,7 @@ class FrozenServer:
     def answered(self) -> list[float]:
         """It ends: when it answered each run, in the order in which they were asked."""
         answered = json.loads(self._process.communicate(timeout=30)[0])
-        return [answered[run] for run in sorted(answered, key=lambda run: int(run.removeprefix("run-")))]
+        return [answered[run] for run in sorted(answered, key=lambda run: int(run.rpartition("-")[2]))]
 
 
 @contextmanager
