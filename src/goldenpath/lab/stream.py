@@ -141,6 +141,7 @@ class Stream:
             elif kind == CHUNK:
                 if isinstance(delta, str):
                     run.first_at = at if run.first_at is None else run.first_at
+                    run.text_at = at
                     run.parts.append(delta)
             else:
                 if isinstance(delta, str):

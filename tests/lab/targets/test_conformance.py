@@ -32,7 +32,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
 
 def assert_clean(findings: list[Finding]) -> None:
     for finding in findings:
-        assert finding.verdict is Verdict.PASS, finding
+        assert finding.verdict is Verdict.PASS or (finding.optional and not finding.checked), finding
 
 
 async def test_five_users_walk_the_golden_path(subject: Subject, tmp_path: Path) -> None:
