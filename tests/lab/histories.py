@@ -15,9 +15,10 @@ from goldenpath.lab.records import (
     Answered,
     Closed,
     Complete,
-    Injected,
     Invoke,
     Kind,
+    Noted,
+    NoteKind,
     Opened,
     Outcome,
     Received,
@@ -97,8 +98,8 @@ class Script:
         listed = [{"id": name, "role": role, "content": text} for name, role, text in messages]
         self.answer(op, json.dumps({"messages": listed}).encode())
 
-    def inject(self, fault: str, *, on: bool) -> None:
-        self.records.append(Injected(self._at(), fault, on))
+    def note(self, kind: NoteKind, text: str = "") -> None:
+        self.records.append(Noted(self._at(), kind, text))
 
 
 def event(kind: str, seq: int = 0, *, run: str | None = "r1", thread: str = THREAD, **fields: Any) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from goldenpath.lab.checker import KEPT, Checker, Finding, Violation, merge, overall
+from goldenpath.lab.checker import KEPT, Checker, Finding, Violation, merge
 from goldenpath.lab.checkers import standard_checkers, whole_checkers
 from goldenpath.lab.history import HistoryWriter, path_of, read_history
 from goldenpath.lab.judge import judge
 from goldenpath.lab.records import Complete, Invoke, Record
 from goldenpath.lab.stream import SeenRun, Stream
-from goldenpath.lab.verdict import Verdict
+from goldenpath.lab.verdict import Verdict, worst
 from tests.lab.histories import CANARIES, FORMAT, Script, asked, event, whole_run
 
 
@@ -41,6 +42,10 @@ class Counting(Checker):
 
     def finish(self, at: float) -> None:
         self.checked += 1
+
+
+def overall(findings: Iterable[Finding]) -> Verdict:
+    return worst(finding.verdict for finding in findings if finding.exercised)
 
 
 def several_users(users: int = 4) -> list[Record]:

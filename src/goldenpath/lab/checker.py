@@ -16,7 +16,7 @@ import msgspec
 from goldenpath.lab.frames import Frame
 from goldenpath.lab.records import Answered, Closed, Complete, Injected, Invoke, Noted, Opened, Received, Sampled
 from goldenpath.lab.stream import SeenRun, Stream
-from goldenpath.lab.verdict import Verdict, worst
+from goldenpath.lab.verdict import Verdict
 
 KEPT: Final = 100
 """How many violations of one kind a finding describes; all are counted."""
@@ -53,6 +53,11 @@ class Finding(msgspec.Struct, kw_only=True):
     """Whether a scenario may do without what it looks at: nobody cancels, nobody reconnects."""
 
     @property
+    def exercised(self) -> bool:
+        """Whether it counts: it looked at something, or should have."""
+        return bool(self.checked or self.counts or self.broken or not self.optional)
+
+    @property
     def verdict(self) -> Verdict:
         """Fail where something was wrong; unknown where nothing was looked at, or the checker broke."""
         if self.counts:
@@ -74,15 +79,6 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
         whole.violations = _first(sorted([*whole.violations, *finding.violations], key=_order))
         whole.broken = whole.broken or finding.broken
     return list(merged.values())
-
-
-def overall(findings: Iterable[Finding]) -> Verdict:
-    """The worst verdict. Optional checkers that had nothing to look at have no say."""
-    return worst(
-        finding.verdict
-        for finding in findings
-        if finding.checked or finding.broken or finding.counts or not finding.optional
-    )
 
 
 def _order(violation: Violation) -> tuple[float, int, str, str]:

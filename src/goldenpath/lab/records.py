@@ -118,8 +118,9 @@ class Sampled(msgspec.Struct, frozen=True, array_like=True, tag="sampled"):
     figures: dict[str, float]
 
 
-NoteKind = Literal["begun", "ended", "interrupted", "aborted", "target_lost", "crashed"]
-"""begun: the load begins. ended: the last iteration has ended. interrupted: by whoever started it. aborted: by an
+NoteKind = Literal["begun", "ended", "flood_begun", "flood_ended", "interrupted", "aborted", "target_lost", "crashed"]
+"""begun: the load begins. ended: the last iteration has ended. flood_begun, flood_ended: one user, whose number is the
+text, floods the target from then to then. interrupted: by whoever started it. aborted: by an
 isolation breach. target_lost: there is no target any more. crashed: a fault of the lab's own. After any of the last
 four the run was not what it should have been: whatever it did not see is unknown."""
 

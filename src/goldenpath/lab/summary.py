@@ -11,7 +11,7 @@ import msgspec
 
 from goldenpath.lab.canary import Canaries
 from goldenpath.lab.checker import Checker, Finding
-from goldenpath.lab.checkers import standard_checkers
+from goldenpath.lab.checkers import standard_checkers, whole_checkers
 from goldenpath.lab.facts import Facts
 from goldenpath.lab.formats import make_format
 from goldenpath.lab.generator import Generator, generator_of
@@ -25,8 +25,6 @@ from goldenpath.lab.records import Manifest
 from goldenpath.lab.timeline import Timeline
 from goldenpath.lab.verdict import Verdict, worst
 
-ALWAYS: Final = ("isolation", "delivery")
-"""Checkers that have something to look at in every run. Others may have had nothing to do."""
 _FOLD_EVERY: Final = 100_000
 _UNFINISHED: Final = {
     "interrupted": "the run was interrupted",
@@ -91,7 +89,7 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def verdict(self) -> Verdict:
         """The worst of everything that is known."""
-        said = [finding.verdict for finding in self.findings if exercised(finding)]
+        said = [finding.verdict for finding in self.findings if finding.exercised]
         said += [_VERDICTS[level.status] for level in self.levels]
         if self.doubts:
             said.append(Verdict.UNKNOWN)
@@ -111,11 +109,6 @@ _VERDICTS: Final = {
 }
 
 
-def exercised(finding: Finding) -> bool:
-    """Whether a checker counts: it looked at something, or should have."""
-    return bool(finding.checked or finding.counts or finding.broken or finding.checker in ALWAYS)
-
-
 def judge_directory(directory: Path) -> ScenarioResult:
     """Judge a stored run. Raises `HistoryError` where the directory holds none; what is damaged is judged up to there.
 
@@ -124,7 +117,12 @@ def judge_directory(directory: Path) -> ScenarioResult:
     manifest = load_manifest(directory)
     format_ = make_format(manifest.format, manifest.format_options)
     measurements, timeline = Measurements(), Timeline(manifest.zero)
-    checkers: list[Checker] = [*standard_checkers(format_, Canaries(manifest.nonce)), measurements, timeline]
+    checkers: list[Checker] = [
+        *standard_checkers(format_, Canaries(manifest.nonce)),
+        *whole_checkers(),
+        measurements,
+        timeline,
+    ]
     judge = Judge(format_, checkers)
     damage = ""
     records = read_history(directory)

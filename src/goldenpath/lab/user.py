@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
 from goldenpath.lab.canary import Canaries
@@ -197,6 +197,15 @@ class User:
                     raise TargetError("admitted", "attach was accepted", definite=True)
         finally:
             self._progress.forget(op)
+
+    @contextmanager
+    def flood(self) -> Iterator[None]:
+        """What comes in this block is a flood, in which the others are to fare as well as outside of it."""
+        self._recorder.noted("flood_begun", str(self.number))
+        try:
+            yield
+        finally:
+            self._recorder.noted("flood_ended", str(self.number))
 
     def drop(self) -> None:
         """Vanish without a goodbye."""

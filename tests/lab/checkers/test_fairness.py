@@ -21,9 +21,9 @@ def flooded(*, calm: float = 0.1, under: float = 0.1, failing: int = 0, runs: in
                 script.complete(op, "fail" if fails else "ok", "overloaded" if fails else "")
 
     phase(calm)
-    script.inject("flood:0", on=True)
+    script.note("flood_begun", "0")
     phase(under, failing)
-    script.inject("flood:0", on=False)
+    script.note("flood_ended", "0")
     phase(calm)
     return script
 

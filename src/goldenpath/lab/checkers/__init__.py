@@ -12,7 +12,6 @@ from goldenpath.lab.checkers.fairness import FairShare
 from goldenpath.lab.checkers.history import History
 from goldenpath.lab.checkers.isolation import Isolation
 from goldenpath.lab.checkers.order import Order
-from goldenpath.lab.checkers.recovery import Recovered
 from goldenpath.lab.checkers.resume import Resume
 from goldenpath.lab.checkers.terminal import Terminal
 from goldenpath.lab.frames import Format
@@ -34,5 +33,5 @@ def standard_checkers(format_: Format, canaries: Canaries) -> list[Checker]:
 
 
 def whole_checkers() -> list[Checker]:
-    """New checkers that compare users with each other: for a judge that sees all of a history."""
-    return [FairShare(), Recovered()]
+    """New checkers that compare users with each other: for one judge that sees all of a history."""
+    return [FairShare()]

@@ -6,7 +6,7 @@ W. Hawe: A Quantitative Measure of Fairness and Discrimination for Resource Allo
 DEC-TR-301, 1984): (sum x)^2 / (n sum x^2), where x is what a user got, here the inverse of their mean run time; 1:
 all the same, 1/n: one has all.
 
-A flood is a fault that is injected: `flood:USER`. This needs the history of all users in one judge.
+The history says who floods, and when. This needs the history of all users in one judge.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from typing import ClassVar, Final
 import msgspec
 
 from goldenpath.lab.checker import Checker
-from goldenpath.lab.records import Complete, Injected, Invoke
+from goldenpath.lab.records import Complete, Invoke, Noted
 
-FLOOD: Final = "flood:"
 SLOWDOWN: Final = 2.0
 """How many times longer runs may take under a flood, where nothing else is said."""
 _LEAST: Final = 3
@@ -71,20 +70,18 @@ class FairShare(Checker):
         super().__init__()
         self._slowdown = slowdown
         self._least_jain = least_jain
-        self._flooding: set[str] = set()
+        self._flooding: set[int] = set()
         self._flooders: set[int] = set()
         self._under_way: dict[int, bool] = {}
         self._calm: dict[int, _Runs] = defaultdict(_Runs)
         self._flooded: dict[int, _Runs] = defaultdict(_Runs)
 
-    def injected(self, record: Injected) -> None:
-        if not record.fault.startswith(FLOOD):
-            return
-        if record.on:
-            self._flooding.add(record.fault)
-            self._flooders.add(int(record.fault.removeprefix(FLOOD)))
-        else:
-            self._flooding.discard(record.fault)
+    def noted(self, record: Noted) -> None:
+        if record.kind == "flood_begun":
+            self._flooding.add(int(record.text))
+            self._flooders.add(int(record.text))
+        elif record.kind == "flood_ended":
+            self._flooding.discard(int(record.text))
 
     def invoked(self, op: Invoke) -> None:
         if op.kind == "ask":

@@ -13,7 +13,7 @@ from goldenpath.lab.level import Comparison, Status
 from goldenpath.lab.quantities import find
 from goldenpath.lab.report.words import amount, moment, plural
 from goldenpath.lab.scenarios import SCENARIOS
-from goldenpath.lab.summary import ScenarioResult, ServiceLevel, exercised
+from goldenpath.lab.summary import ScenarioResult, ServiceLevel
 from goldenpath.lab.timeline import Fault, Note
 from goldenpath.lab.verdict import Verdict, worst
 
@@ -174,7 +174,7 @@ def _scenario(result: ScenarioResult) -> ScenarioReport:
             CheckerReport(
                 checker=finding.checker,
                 verdict=finding.verdict,
-                exercised=exercised(finding),
+                exercised=finding.exercised,
                 checked=finding.checked,
                 counts=finding.counts,
                 broken=finding.broken,
@@ -200,7 +200,7 @@ def _reasons(result: ScenarioResult) -> list[str]:
         reasons += [
             f"{finding.checker}: {plural(count, 'violation')} ({kind})" for kind, count in finding.counts.items()
         ]
-        if exercised(finding) and finding.verdict is Verdict.UNKNOWN and not finding.broken:
+        if finding.exercised and finding.verdict is Verdict.UNKNOWN and not finding.broken:
             reasons.append(f"{finding.checker}: there was nothing to look at")
     for each in result.levels:
         if each.status is Status.BROKEN:
