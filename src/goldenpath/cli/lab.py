@@ -93,6 +93,16 @@ def run(
 
 
 @app.command()
+def report(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="What `lab run --out DIR` left.")],
+) -> None:
+    """Write the reports of a stored run again; says only where. Exit code as of `lab check`."""
+    from goldenpath.cli.lab_verdict import check as judge
+
+    raise typer.Exit(judge(directory, quiet=True))
+
+
+@app.command()
 def check(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="What `lab run --out DIR` left.")],
 ) -> None:

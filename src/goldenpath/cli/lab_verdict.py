@@ -13,8 +13,9 @@ from rich.table import Table
 
 from goldenpath.lab.history import HistoryError
 from goldenpath.lab.level import Status
-from goldenpath.lab.summary import ScenarioResult, compare, judge_directory
-from goldenpath.lab.verdict import Verdict, worst
+from goldenpath.lab.report import write_reports
+from goldenpath.lab.summary import ScenarioResult, judge_directory
+from goldenpath.lab.verdict import Verdict
 
 EXIT_USAGE = 2
 _COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNKNOWN: "yellow"}
@@ -75,14 +76,16 @@ def show_result(console: Console, result: ScenarioResult) -> None:
 
 def conclude(console: Console, out: Path, results: Sequence[ScenarioResult]) -> int:
     """Write the reports of everything that was run, say where they are; returns the exit code."""
-    compared = compare(results)
-    verdict = worst(result.verdict for result in compared)
-    console.print(f"[bold {_COLOURS[verdict]}]{verdict.upper()}[/]  {escape(str(out))}", highlight=False)
-    return verdict.exit_code
+    report = write_reports(out, results)
+    verdict = Verdict(report.verdict)
+    where = escape(str(out / "report.html"))
+    console.print(f"[bold {_COLOURS[verdict]}]{verdict.upper()}[/]  {where}", highlight=False, soft_wrap=True)
+    return report.exit_code
 
 
-def check(directory: str) -> int:
-    """Judge what `lab run --out DIR` left, again; returns the exit code."""
+def check(directory: str, *, quiet: bool = False) -> int:
+    """Judge what `lab run --out DIR` left, and write its reports, again; returns the exit code. `quiet`: without a word
+    about the single scenarios."""
     out = Path(directory)
     stored = sorted(path.parent for path in out.glob("*/manifest.json")) or [out]
     console = Console()
@@ -92,7 +95,7 @@ def check(directory: str) -> int:
         print(f"goldenpath: {error}", file=sys.stderr)
         return EXIT_USAGE
     results.sort(key=lambda result: result.manifest.started_at)
-    for result in results:
+    for result in () if quiet else results:
         show_result(console, result)
     return conclude(console, out, results)
 

@@ -112,8 +112,12 @@ class User:
             await self._patiently(self._client.login(op))
 
     async def connect(self) -> None:
-        """Open the connection. Nothing where the target has none to keep."""
-        if "connect" not in self.abilities:
+        """Open the connection. Nothing where it is open, or where the target has none to keep; who is coming back is
+        waited for."""
+        back = self._coming_back
+        if back is not None and not back.done() and asyncio.current_task() is not back:
+            await self._patiently(asyncio.shield(back))
+        if self.connected or "connect" not in self.abilities:
             return
         op = self._invoke("connect")
         async with self._outcome(op):
