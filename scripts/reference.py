@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,10 @@ import msgspec
 import typer
 
 from goldenpath import App, cli
+from goldenpath.lab import levels
+from goldenpath.lab.quantities import DURATIONS, SIMPLE, find
+from goldenpath.lab.report import data
+from goldenpath.lab.report.words import amount
 from goldenpath.lab.targets import websocket
 from goldenpath.runtime import settings
 from goldenpath.runtime.gateway.routes import Route, routes
@@ -109,6 +114,67 @@ setting: see [settings.md](settings.md). `serve` exits with 0 after SIGTERM or C
 {commands}
 """
 
+LEVELS = """\
+# Service levels
+
+What a run of `goldenpath lab` is held to, generated from the code (`make docs`). *Target* is what it should be, *limit*
+what it must be:
+
+| status | meaning | verdict |
+|---|---|---|
+| met | the target was kept | pass |
+| missed | the target was missed, the limit kept; or there is no limit | pass |
+| broken | the limit was not kept | fail |
+| unknown | there is nothing to judge it by, or the lab itself could not keep up | unknown: never a pass |
+
+A level that says nothing of a run is left out, and the report says why: nobody tried the operation, because the target
+cannot do it; the target's processes are not watched; faults were injected (then recovery is judged instead of times);
+the run was made smaller than the level asks for.
+
+## Changing them
+
+`--thresholds FILE` lays a file over the default levels, TOML or JSON ([schema](schemas/service-levels.json)):
+
+```toml
+[levels.connect]            # changes what it gives of a level that there is
+limit = 4
+
+[levels.first-token]        # a new one
+quantity = "first_token.p95"
+target = 0.2
+limit = 0.5
+scenarios = ["*", "!stress"]
+```
+
+| key | meaning |
+|---|---|
+{keys}
+
+`--level NAME=LIMIT` (or `NAME=TARGET,LIMIT`) changes one, over the file. With a quantity for a name, e.g.
+`--level first_token.p95=0.5`, it is the only level of that quantity. Times are seconds, rates shares of 1.
+
+## What can be measured
+
+{quantities}
+
+`NAME.p50`, `.p95`, `.p99.9` ..., `.mean` and `.max` of:
+
+{durations}
+
+`success_rate`, `failure_rate`: of all operations; `success_rate.KIND`, `failure_rate.KIND`: of one kind;
+`failure_rate.KIND.CODE`: for one reason. `violations.CHECKER`, `violations.CHECKER.KIND`: of one checker.
+
+## The default levels
+
+{levels}
+
+## What is not here
+
+A load run sees a server from outside. What it cannot see is measured elsewhere: looking up a setting (M134), making an
+engine or a context (M36, M46-M53, M65), transactions and connections of the database (M121-M126) by the benchmarks, in
+[performance.md](performance.md); regressions against a baseline (M296-M299, C12) take two runs, not one.
+"""
+
 
 def main() -> int:
     pages = {
@@ -117,6 +183,9 @@ def main() -> int:
         "metrics.md": metrics_page(),
         "cli.md": cli_page(),
         "howto/mapping.schema.json": mapping_schema(),
+        "service-levels.md": levels_page(),
+        "schemas/service-levels.json": json.dumps(levels.schema(), indent=2) + "\n",
+        "schemas/performance-report.json": json.dumps(data.schema(), indent=2) + "\n",
     }
     wrong = []
     for name, text in pages.items():
@@ -125,6 +194,7 @@ def main() -> int:
             if not path.exists() or path.read_text() != text:
                 wrong.append(name)
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
     if wrong:
         sys.stderr.write(f"out of date: docs/{', docs/'.join(wrong)}; run `make docs`\n")
@@ -239,6 +309,28 @@ def cli_page() -> str:
             rows.append((f"`{', '.join(parameter.opts) if is_option else parameter.metavar}`", parameter.help))
         parts.append(_table(("argument", "meaning"), rows))
     return CLI.format(commands="\n\n".join(parts))
+
+
+def levels_page() -> str:
+    notes = _notes(levels.Change)
+    rows = []
+    for level in levels.default_levels().values():
+        unit = find(level.quantity).unit
+        quantity = f"`{level.quantity}`" + (f" over `{level.against}`" if level.against else "")
+        if level.against:
+            unit = "ratio"
+        bounds = [amount(value, unit) if value is not None else "" for value in (level.target, level.limit)]
+        where = " ".join(f"`{pattern}`" for pattern in level.scenarios)
+        rows.append((f"`{level.name}`", level.text, quantity, level.comparison, *bounds, where, " ".join(level.source)))
+    return LEVELS.format(
+        keys="\n".join(f"| `{key}` | {notes[key]} |" for key in levels.Change.__struct_fields__),
+        quantities=_table(
+            ("quantity", "unit", "better", "what"),
+            [(f"`{each.name}`", each.unit, each.better, each.text) for each in SIMPLE.values()],
+        ),
+        durations=_table(("name", "how long it takes"), [(f"`{name}`", text) for name, (text, _) in DURATIONS.items()]),
+        levels=_table(("level", "what it says", "quantity", "", "target", "limit", "scenarios", "source"), rows),
+    )
 
 
 def _notes(kind: type) -> dict[str, str]:

@@ -41,11 +41,19 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limit: float | UnsetType | None = UNSET
     """What it must be. null (JSON only): missing the target fails nothing."""
     text: str | UnsetType = UNSET
+    """What it says, for people."""
     source: tuple[str, ...] | UnsetType = UNSET
+    """Where it comes from."""
     scenarios: tuple[str, ...] | UnsetType = UNSET
+    """To which it applies: patterns as of file names; one that begins with `!` takes away again; `[]`: it is off. Left
+    out: all."""
     with_faults: bool | UnsetType = UNSET
+    """Whether it applies to runs into which faults were injected. Left out: yes."""
     against: str | UnsetType = UNSET
+    """A scenario: what counts is how much larger the quantity is than there, 0.2 being a fifth, where both are run
+    together."""
     floor: float | UnsetType = UNSET
+    """With `against`: values below count as this, because nobody notices the difference."""
 
 
 class LevelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +67,12 @@ Levels = Mapping[str, Level]
 
 def default_levels() -> dict[str, Level]:
     """What ships with the lab, by name."""
-    return _laid_over({}, DEFAULTS, tomllib.loads(files("goldenpath.lab").joinpath(DEFAULTS).read_text("utf-8")))
+    return _laid_over({}, DEFAULTS, read_defaults())
+
+
+def read_defaults() -> Any:
+    """The file that ships with the lab, as it stands."""
+    return tomllib.loads(files("goldenpath.lab").joinpath(DEFAULTS).read_text("utf-8"))
 
 
 def resolve_levels(file: Path | None, options: Iterable[str]) -> tuple[Level, ...]:

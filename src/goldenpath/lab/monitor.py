@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final
 
 import psutil
 
 INTERVAL: Final = 1.0
 _MB: Final = 1e6
+_TOO_SHORT: Final = 0.2
+"""Seconds that say nothing about how much CPU is used."""
 
 Read = Callable[[], dict[str, float]]
 
@@ -56,12 +59,16 @@ class ProcessTree:
 async def watch(read: Read, tell: Callable[[dict[str, float]], None]) -> None:
     """Read every second and tell, until cancelled, and then once more. Reading happens in a thread: it takes
     milliseconds."""
+    last = 0.0
     try:
         while True:
             figures = await asyncio.to_thread(read)
+            last = perf_counter()
             if figures:
                 tell(figures)
             await asyncio.sleep(INTERVAL)
     finally:
         if figures := read():  # a run of less than a second has a beginning and an end, too
+            if perf_counter() - last < _TOO_SHORT:
+                figures.pop("cpu_percent", None)
             tell(figures)

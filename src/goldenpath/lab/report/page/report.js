@@ -144,14 +144,17 @@
       const { user, runs, p50, p95, max } = data.users;
       if (!user.length) return null;
       const few = user.length <= 40;
-      const bars = { paths: uPlot.paths.bars({ size: [0.6, 48] }), points: { show: false }, fill: colour("--a") + "66" };
+      const times = [...p50, ...max].filter((value) => value > 0);
+      if (!times.length) return null;
+      const low = times.reduce((a, b) => Math.min(a, b)), high = times.reduce((a, b) => Math.max(a, b));
+      const area = line("median run", "--a", seconds, { fill: colour("--a") + "33", points: { show: false } });
       return {
-        axes: [axis((place) => (Number.isInteger(place) ? round(place) : ""), { size: 30, space: 48, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis(seconds)],
-        scales: { x: { time: false, range: [0.4, user.length + 0.6] }, y: { range: fromZero } },
+        axes: [axis((place) => (Number.isInteger(place) ? round(place) : ""), { size: 30, space: 48, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis(seconds, { splits: powers })],
+        scales: { x: { time: false, range: [0.4, user.length + 0.6] }, y: logarithmic(low, high === low ? high * 1.1 : high) },
         cursor: { y: false, drag: { x: false, y: false } },
         series: [
           { label: "user", value: (_, v, __, place) => (place == null ? "–" : String(user[place])) },
-          line("median run", "--a", seconds, few ? bars : { fill: colour("--a") + "33", points: { show: false } }),
+          few ? dots("median run", "--a", seconds, 9) : area,
           dots("p95", "--b", seconds, few ? 7 : 2.5),
           dots("slowest", "--c", seconds, few ? 7 : 2.5),
           { label: "runs", scale: "count", show: true, paths: () => null, points: { show: false }, value: (_, v) => (v == null ? "–" : String(v)) },

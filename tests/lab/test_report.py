@@ -1,0 +1,189 @@
+"""The reports: they agree with each other, keep to their schemas, and take nothing from a target for markup."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import jsonschema_rs
+import msgspec
+import pytest
+
+from goldenpath.lab import levels as level_files
+from goldenpath.lab.records import Complete, Injected, Invoke
+from goldenpath.lab.report import data, write_reports
+from goldenpath.lab.report.documents import DOCUMENTS
+from goldenpath.lab.report.words import amount
+from goldenpath.lab.summary import judge_directory
+from goldenpath.lab.verdict import Verdict
+from tests.lab.made_run import ZERO, MadeRun, path_of_users
+
+EVIL = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>|`*[x](javascript:1)\x00\u2028"
+
+
+def written(tmp_path: Path, *runs: MadeRun) -> tuple[data.Report, Path]:
+    out = tmp_path / "out"
+    stored = [run.store(tmp_path / f"{place}") for place, run in enumerate(runs)]
+    return write_reports(out, [judge_directory(directory) for directory in stored]), out
+
+
+def evil_run() -> MadeRun:
+    """A target that puts markup wherever it may speak, by way of one that lost an event, too."""
+    run = path_of_users(2, stays=4, scenario="golden_path", target=EVIL, command=f"goldenpath {EVIL}", machine=EVIL)
+    run.ask(0, 3.0, lose=1, answer=EVIL, leaks=1)
+    run.add(Invoke(ZERO + 5, 900, 1, "ask", ZERO + 5, 2, EVIL, EVIL, EVIL), Complete(ZERO + 6, 900, "fail", EVIL, EVIL))
+    run.add(Injected(ZERO + 1, EVIL, on=True))
+    return run.note(6, "target_lost", EVIL).sample(1, EVIL, loop_lag=1.0)
+
+
+class Page(HTMLParser):
+    """Which elements there are, what is said, and the numbers behind the cells of levels."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.levels: dict[str, list[float]] = {}
+        self._level = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        known = dict(attrs)
+        if tag == "tr":
+            self._level = known.get("data-level") or ""
+        elif self._level and "data-value" in known:
+            self.levels.setdefault(self._level, []).append(float(known["data-value"] or "nan"))
+
+
+def test_the_report_has_the_promised_keys_and_keeps_to_its_schema(tmp_path: Path) -> None:
+    report, out = written(tmp_path, path_of_users(3, watched=True))
+    told = json.loads((out / "performance_report.json").read_text())
+    jsonschema_rs.validate(data.schema(), told)
+    assert (told["verdict"], told["exit_code"]) == ("pass", 0)
+    assert (report.verdict, report.exit_code) == (Verdict.PASS, 0)
+    (scenario,) = told["scenarios"]
+    shown = {"name": "golden_path", "verdict": "pass", "users": 3, "operations": 15, "events": 45, "violations": []}
+    assert {key: scenario[key] for key in shown} == shown
+    for level in scenario["service_levels"]:
+        assert {"name", "level", "limit", "measured", "status"} <= set(level)
+
+
+def test_a_report_with_violations_keeps_to_the_schema_too(tmp_path: Path) -> None:
+    report, out = written(tmp_path, evil_run(), MadeRun("spike"))
+    jsonschema_rs.validate(data.schema(), json.loads((out / "performance_report.json").read_text()))
+    assert (report.verdict, report.exit_code) == (Verdict.FAIL, 1)
+
+
+def test_the_default_levels_keep_to_the_schema_of_their_files() -> None:
+    jsonschema_rs.validate(level_files.schema(), msgspec.to_builtins(level_files.read_defaults()))
+
+
+def test_nothing_at_all_is_unknown(tmp_path: Path) -> None:
+    report = write_reports(tmp_path, [])
+    assert (report.verdict, report.exit_code) == (Verdict.UNKNOWN, 2)
+    assert "Unknown" in (tmp_path / "report.html").read_text()
+
+
+def test_the_numbers_of_the_page_are_those_of_the_data(tmp_path: Path) -> None:
+    _, out = written(tmp_path, path_of_users(10, watched=True, cores=2))
+    text = (out / "report.html").read_text()
+    page = Page(text)
+    (scenario,) = json.loads((out / "performance_report.json").read_text())["scenarios"]
+    assert len(scenario["service_levels"]) > 25
+    for level in scenario["service_levels"]:
+        numbers = [value for value in (level["measured"], level["level"], level["limit"]) if value is not None]
+        assert page.levels[level["name"]] == numbers
+        row = re.search(rf'<tr data-level="{re.escape(level["name"])}">.*?</tr>', text)
+        assert row is not None
+        for value in numbers:
+            assert f">{amount(value, level['unit'])}</td>" in row[0]
+    assert f"{scenario['events']:,}" in text
+    assert amount(scenario["durations"]["run"]["p95"], "s") in text
+
+
+def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
+    _, out = written(tmp_path, path_of_users(3))
+    page = Page((out / "report.html").read_text())
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
+    assert not [value for name, value in page.attributes if name == "src"]
+    assert all((value or "").startswith("#") for name, value in page.attributes if name == "href")
+    assert "The MIT License" in (out / "report.html").read_text()
+
+
+def test_what_a_target_says_is_no_markup(tmp_path: Path) -> None:
+    _, out = written(tmp_path, evil_run())
+    text = (out / "report.html").read_text()
+    page = Page(text)
+    assert page.tags.count("script") == 2
+    assert "img" not in page.tags
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert "window.pwned=1&lt;/script&gt;" in text
+    embedded = text.split('id="data">')[1].split("</script>")[0]
+    assert json.loads(embedded)[0]["faults"][0][0] == EVIL
+    for name in ["summary.md", *(f"{document.slug}.md" for document in DOCUMENTS)]:
+        markdown = (out / name).read_text()
+        assert not re.search(r"^(?!    ).*<(script|img)", markdown, re.MULTILINE), name
+        assert not re.search(r"^(?!    ).*(?<!\\)\]\(javascript", markdown, re.MULTILINE), name
+
+
+def test_junit_is_xml_with_a_case_for_each_checker_and_level(tmp_path: Path) -> None:
+    report, out = written(tmp_path, evil_run(), path_of_users(2))
+    root = ET.fromstring((out / "junit.xml").read_text())
+    failed, passed = root.findall("testsuite")
+    for suite, scenario in zip((failed, passed), report.scenarios, strict=True):
+        assert len(suite) == len(scenario.checkers) + len(scenario.service_levels) + 1 == int(suite.attrib["tests"])
+    assert int(failed.attrib["failures"]) == len(failed.findall("testcase/failure")) > 0
+    assert (passed.attrib["failures"], passed.attrib["errors"]) == ("0", "0")
+
+
+def test_metrics_have_a_line_for_each_bin_and_all_runs_are_in_them(tmp_path: Path) -> None:
+    _, out = written(tmp_path, path_of_users(10))
+    told: dict[str, Any] = json.loads((out / "performance_metrics/golden_path.json").read_text())
+    rows = list(csv.DictReader((out / "performance_metrics/golden_path.csv").read_text().splitlines()))
+    assert len(rows) == len(told["time"])
+    completed = sum(told["per_second"]["completed"]) * told["bin_seconds"]
+    assert completed == pytest.approx(30)
+    assert sum(float(row["completed_per_second"]) for row in rows) * told["bin_seconds"] == pytest.approx(30)
+    assert told["users"]["runs"] == [3] * 10
+    assert told["users"]["p50"] == sorted(told["users"]["p50"])
+    assert len(told["runs"]) == 30
+
+
+def test_the_documents_say_what_was_found_and_nothing_else(tmp_path: Path) -> None:
+    _, out = written(tmp_path, path_of_users(3, stays=4).ask(1, 3.0, lose=1))
+    documents = {document.slug: (out / f"{document.slug}.md").read_text() for document in DOCUMENTS}
+    assert "lost" in documents["race-condition-catalogue"]
+    assert "goldenpath lab check" in documents["race-condition-catalogue"]
+    assert "goldenpath lab check" in documents["optimisation-roadmap"]
+    assert "✗ broken" in documents["performance-gap-analysis"]
+    assert "✓ met" in documents["service-level-compliance"]
+    assert "✗ fail" in documents["execution-summary"]
+    calm, out = written(tmp_path / "calm", path_of_users(3))
+    assert calm.verdict is Verdict.PASS
+    assert "Nothing was violated." in (out / "race-condition-catalogue.md").read_text()
+    assert "No target was missed." in (out / "performance-gap-analysis.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0123, "s", "12.3 ms"),
+        (1.5, "s", "1.5 s"),
+        (0.0, "s", "0 s"),
+        (725.0, "s", "12 min 5 s"),
+        (0.9995, "ratio", "99.95 %"),
+        (1.0, "ratio", "100 %"),
+        (12345.6, "MB", "12,346 MB"),
+        (7, "", "7"),
+        (None, "s", "\N{EN DASH}"),
+    ],
+)
+def test_values_are_written_as_people_read_them(value: float | None, unit: str, text: str) -> None:
+    assert amount(value, unit) == text
