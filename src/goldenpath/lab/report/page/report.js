@@ -193,7 +193,7 @@
         series: [
           { label: "at", value: (_, v) => clock(v, 0.1) },
           line("connections", "--a", count(""), { scale: "open", fill: colour("--a") + "22", paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } }),
-          ...shown.map((source, place) => line(`loop of ${source}`, colours[place % colours.length], seconds, { scale: "lag" })),
+          ...shown.map((source, place) => line(`loop of ${source.slice(0, 24)}`, colours[place % colours.length], seconds, { scale: "lag" })),
         ],
         data: tables.length > 1 ? joined(tables) : tables[0],
       };
