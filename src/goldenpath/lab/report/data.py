@@ -203,7 +203,7 @@ def _reasons(result: ScenarioResult) -> list[str]:
         if finding.exercised and finding.verdict is Verdict.UNKNOWN and not finding.broken:
             reasons.append(f"{finding.checker}: there was nothing to look at")
     for each in result.levels:
-        if each.status is Status.BROKEN:
+        if each.status is Status.BROKEN and not each.level.quantity.startswith("violations"):
             measured, limit = amount(each.measured, each.unit), amount(each.level.limit, each.unit)
             reasons.append(
                 f"service level {each.level.name}: {each.level.quantity} is {measured}, the limit is {limit}"
