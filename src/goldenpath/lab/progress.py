@@ -71,10 +71,14 @@ class Progress(Checker):
     def forget(self, op: Invoke) -> None:
         """Nobody waits any more."""
         waiting = self._waiting.pop(op.op, None)
-        self._runs.pop((op.user, op.thread, op.run), None)
-        if waiting is not None:
-            _take_notice(waiting.reply)
+        if waiting is None:
+            return
+        _take_notice(waiting.reply)
+        if waiting.end is not None:
             _take_notice(waiting.end)
+            run = op.user, op.thread, op.run
+            if self._runs.get(run) is waiting.end:  # else somebody asked for the same run again
+                del self._runs[run]
 
     def opened(self, record: Opened) -> None:
         if record.op:
@@ -131,9 +135,9 @@ def _fail(future: asyncio.Future[Frame] | asyncio.Future[SeenRun], error: Target
         future.set_exception(error)
 
 
-def _take_notice(future: asyncio.Future[Frame] | asyncio.Future[SeenRun] | None) -> None:
+def _take_notice(future: asyncio.Future[Frame] | asyncio.Future[SeenRun]) -> None:
     """The event loop complains of an exception that nobody looked at: here something else failed first."""
-    if future is not None and future.done() and not future.cancelled():
+    if future.done() and not future.cancelled():
         future.exception()
 
 
