@@ -94,8 +94,8 @@ def test_answers_that_say_their_run_may_come_at_once() -> None:
     decoder = make_format("mapping", {**SIMPLE, "run": "of.run", "thread": "of.thread"}).decoder()
     decoder.asked("t", "r1")
     decoder.asked("t", "r2")
-    of = [{"of": {"run": run, "thread": "t"}} for run in ("r1", "r2")]
-    seen = frames(decoder, word(**of[1]), word(**of[0]), done(**of[1]), done(**of[0]))
+    one, two = ({"run": run, "thread": "t"} for run in ("r1", "r2"))
+    seen = frames(decoder, word(of=two), word(of=one), done(of=two), done(of=one))
     assert [run for kind, _, run in seen if kind in ("RUN_STARTED", "RUN_FINISHED")] == ["r2", "r1", "r2", "r1"]
 
 
