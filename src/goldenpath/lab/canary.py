@@ -32,8 +32,9 @@ class Canaries:
     def __init__(self, nonce: str) -> None:
         self.nonce = nonce
         self._head = f"canary-{nonce}-"
-        self._any = self._head.encode()
-        self._pattern = re.compile(re.escape(self._any) + rb"(\d{1,9})\.(\d{1,12})\.")
+        self.mark = self._head.encode()
+        """What every canary begins with: where it is not, there is none."""
+        self._pattern = re.compile(re.escape(self.mark) + rb"(\d{1,9})\.(\d{1,12})\.")
         self._own: dict[int, bytes] = {}
 
     def make(self, user: int, op: int) -> str:
@@ -49,7 +50,7 @@ class Canaries:
 
         One that is cut off at the end of `payload` is not found: whoever reads in pieces has to give the end of the
         last piece again."""
-        count = payload.count(self._any)
+        count = payload.count(self.mark)
         if not count:
             return None
         own = self._own.get(user)

@@ -30,6 +30,7 @@ class Isolation(Checker):
     def __init__(self, canaries: Canaries) -> None:
         super().__init__()
         self._canaries = canaries
+        self._mark = canaries.mark
         self._threads: dict[int, set[str]] = {}
         self._runs: dict[tuple[int, str], dict[str, None]] = {}
         self._forgetful: set[tuple[int, str]] = set()
@@ -56,14 +57,11 @@ class Isolation(Checker):
     def received(self, record: Received) -> None:
         self.checked += 1
         payload = record.payload
-        tail = self._tails.get(record.connection)
+        tail = self._tails.pop(record.connection, b"") if self._tails else b""
         if tail:
             payload = tail + payload
-        leaked = self._scan(record.user, payload, record.at, "received")
-        if payload[-1:] in _WHOLE or leaked:
-            if tail:
-                del self._tails[record.connection]
-        else:
+        leaked = self._mark in payload and self._scan(record.user, payload, record.at, "received")
+        if payload and payload[-1] not in _WHOLE and not leaked:
             self._tails[record.connection] = payload[-LONGEST:]
 
     def answered(self, op: Invoke, record: Answered) -> None:
