@@ -119,6 +119,7 @@ RUN_BY: dict[str, dict[str, str]] = {
     "docs/howto/judge-an-ag-ui-server.md": {"python": "tests/lab/targets/subjects.py"},
     "docs/howto/mount.md": {"python": "here"},
     "docs/howto/python-client.md": {"python": "here"},
+    "docs/service-levels.md": {"toml": "tests/lab/test_levels.py"},
 }
 """Who runs the code blocks of each page, by language."""
 

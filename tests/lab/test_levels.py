@@ -90,6 +90,16 @@ def test_json_says_the_same_as_toml(tmp_path: Path) -> None:
     assert resolved(toml) == resolved(json)
 
 
+def test_the_file_of_the_docs_is_taken(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs/service-levels.md"
+    (block,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    file = tmp_path / "levels.toml"
+    file.write_text(block)
+    levels = resolved(file)
+    assert (levels["connect"].limit, levels["first-token"].quantity) == (4, "first_token.p95")
+    assert not levels["first-token"].applies_to("stress")
+
+
 def test_an_option_for_a_quantity_is_the_only_level_of_it() -> None:
     levels = resolved(None, "run.p95=0.5")
     assert [each.name for each in levels.values() if each.quantity == "run.p95"] == ["run.p95"]

@@ -104,7 +104,7 @@ def test_the_levels_of_the_manifest_are_those_that_count(tmp_path: Path) -> None
 def test_a_generator_that_cannot_keep_up_gives_no_verdict_on_times_but_on_violations(tmp_path: Path) -> None:
     late = MadeRun().arrive(0)
     for number in range(20):
-        late.ask(0, 1 + number, 0.5, late=0.3)
+        late.ask(0, 1 + number, 0.6, late=0.4)
     result = judge_directory(late.store(tmp_path / "late"))
     assert result.verdict is Verdict.UNKNOWN
     assert any(doubt.startswith("invalid: the lab was the bottleneck") for doubt in result.doubts)

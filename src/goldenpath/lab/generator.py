@@ -9,7 +9,7 @@ import msgspec
 
 from goldenpath.lab.facts import Facts
 
-_LATE: Final = 0.1
+_LATE: Final = 0.25
 """Seconds; and a lateness below this spoils no level of seconds."""
 _SHARE: Final = 0.25
 """The lab's own lateness may be this much of the latency that it measured."""

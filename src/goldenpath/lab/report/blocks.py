@@ -24,7 +24,14 @@ class Number(msgspec.Struct, frozen=True):
     value: float | None = None
 
 
-Cell = str | Badge | Number
+class Link(msgspec.Struct, frozen=True):
+    """To another page of the report; in Markdown only its text."""
+
+    text: str
+    slug: str
+
+
+Cell = str | Badge | Number | Link
 
 
 class Heading(msgspec.Struct, frozen=True):
@@ -99,7 +106,7 @@ def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 def _plain(cell: Cell) -> str:
     if isinstance(cell, Badge):
         return f"{SYMBOLS.get(cell.word, '')} {cell.word}".strip()
-    return cell.text if isinstance(cell, Number) else cell
+    return cell if isinstance(cell, str) else cell.text
 
 
 # --- HTML -------------------------------------------------------------------------------------------------------------
@@ -133,6 +140,9 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 _NUMERIC: Final = ' class="number"'
+_LONG: Final = ' class="long"'
+_SHORT: Final = 30
+"""Cells of fewer characters are not broken into lines."""
 
 
 def _html_cell(cell: Cell) -> str:
@@ -142,7 +152,9 @@ def _html_cell(cell: Cell) -> str:
         case Number(text, value):
             data = "" if value is None else f' data-value="{value!r}"'
             return f'<td class="number"{data}>{escape(text)}</td>'
-    return f"<td>{escape(cell)}</td>"
+        case Link(text, slug):
+            return f'<td><a href="#{escape(slug)}">{escape(text)}</a></td>'
+    return f"<td{_LONG if len(cell) > _SHORT else ''}>{escape(cell)}</td>"
 
 
 def badge(word: str) -> str:

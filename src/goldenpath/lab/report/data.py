@@ -195,6 +195,8 @@ def _scenario(result: ScenarioResult) -> ScenarioReport:
 
 
 def _reasons(result: ScenarioResult) -> list[str]:
+    if not result.operations:
+        return list(result.doubts)
     reasons = []
     for finding in result.findings:
         reasons += [
@@ -202,6 +204,7 @@ def _reasons(result: ScenarioResult) -> list[str]:
         ]
         if finding.exercised and finding.verdict is Verdict.UNKNOWN and not finding.broken:
             reasons.append(f"{finding.checker}: there was nothing to look at")
+    reasons += result.doubts
     for each in result.levels:
         if each.status is Status.BROKEN and not each.level.quantity.startswith("violations"):
             measured, limit = amount(each.measured, each.unit), amount(each.level.limit, each.unit)
@@ -211,7 +214,7 @@ def _reasons(result: ScenarioResult) -> list[str]:
     unknown = [each.level.name for each in result.levels if each.status is Status.UNKNOWN]
     if unknown:
         reasons.append(f"{plural(len(unknown), 'service level')} cannot be told: {', '.join(unknown)}")
-    return [*reasons, *result.doubts]
+    return reasons
 
 
 def _violations(result: ScenarioResult) -> list[Violation]:

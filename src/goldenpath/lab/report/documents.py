@@ -14,6 +14,8 @@ from goldenpath.lab.report.words import NOTHING, amount, plural, seconds
 
 NEAR: Final = 0.8
 """A level is near its target where this share of it, or more, is used."""
+NEAREST: Final = 15
+"""How many that are nearest to their targets are told."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -75,14 +77,13 @@ def _gaps(report: Report) -> Iterator[Block]:
         empty="Every service level that applies was measured.",
     )
     yield Heading("Nearest to their targets")
-    met = [(used(level) or 0.0, scenario, level) for scenario, level in levels if level.status is Status.MET]
-    met.sort(key=lambda each: -each[0])
+    met = [pair for pair in levels if pair[1].status is Status.MET and pair[1].comparison == "<=" and used(pair[1])]
+    met.sort(key=lambda pair: -(used(pair[1]) or 0.0))
     yield Table(
         ("scenario", "service level", "quantity", *LEVEL_HEAD, "of the target"),
         [
             (scenario.name, level.name, level.quantity, *level_row(level), _share(level))
-            for share, scenario, level in met[:15]
-            if share > 0 and level.comparison == "<="
+            for scenario, level in met[:NEAREST]
         ],
         empty="No service level with an upper bound above 0 was met.",
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from goldenpath.lab.level import Status
-from goldenpath.lab.report.blocks import SYMBOLS, Cell, Number, badge, html, html_table
+from goldenpath.lab.report.blocks import SYMBOLS, Cell, Link, Number, badge, html, html_table
 from goldenpath.lab.report.data import LevelReport, Report, ScenarioReport, Violation
 from goldenpath.lab.report.documents import DOCUMENTS, number, scenario_row, used
 from goldenpath.lab.report.words import amount, plural, seconds
@@ -123,6 +123,7 @@ def _overview(report: Report, *, single: bool) -> str:
     for scenario in scenarios:
         if scenario.reasons:
             content += f"<h3>{escape(scenario.name)} {badge(scenario.verdict)}</h3>{_reasons(scenario)}"
+    rows = [(Link(each.name, _slug(place)), *scenario_row(each)[1:]) for place, each in enumerate(scenarios)]
     head = (
         "scenario",
         "verdict",
@@ -134,9 +135,7 @@ def _overview(report: Report, *, single: bool) -> str:
         "run p99",
         "levels",
     )
-    return _page(
-        "overview", content + "<h2>Scenarios</h2>" + html_table(head, [scenario_row(each) for each in scenarios])
-    )
+    return _page("overview", content + "<h2>Scenarios</h2>" + html_table(head, rows))
 
 
 def _reasons(scenario: ScenarioReport) -> str:
@@ -361,7 +360,7 @@ def _checks(scenario: ScenarioReport) -> str:
     rows = "".join(
         f"<tr><td>{escape(each.checker)}</td><td>"
         + (badge(each.verdict) if each.exercised else '<span class="quiet">had nothing to do</span>')
-        + f'</td><td class="number">{each.checked:,}</td><td>'
+        + f'</td><td class="number">{each.checked:,}</td><td class="long">'
         + escape(each.broken or ", ".join(f"{kind} {count:,}" for kind, count in each.counts.items()))
         + "</td></tr>"
         for each in scenario.checkers
