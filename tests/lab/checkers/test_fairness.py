@@ -40,6 +40,24 @@ def test_a_flood_that_makes_the_others_wait() -> None:
     assert kinds(FairShare(slowdown=1.5), flooded(under=0.19)) == {"slowed": 1}
 
 
+def test_whoever_floods_has_no_slowdown_to_complain_of() -> None:
+    script = Script()
+    for flood in (False, True):
+        if flood:
+            script.note("flood_begun", "0")
+        for user, seconds in ((0, 5.0 if flood else 0.1), (1, 0.1)) * 3:
+            op = script.invoke("ask", user)
+            script.wait(seconds)
+            script.complete(op)
+    checker = FairShare()
+    find(checker, script.records)
+    fair = checker.fairness()
+    assert fair.worst is not None
+    assert fair.worst[0] == 1
+    assert fair.slowdown == pytest.approx(1.0)
+    assert fair.jain is None
+
+
 def test_a_flood_that_leaves_somebody_nothing() -> None:
     assert kinds(FairShare(), flooded(failing=2)) == {}
     assert kinds(FairShare(), flooded(failing=3)) == {"starved": 1}
