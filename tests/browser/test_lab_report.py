@@ -57,7 +57,7 @@ def test_one_page_is_shown_at_a_time_and_the_charts_of_each_scenario_are_its_own
     page = show(path_of_users(3), path_of_users(5, "sustained"), viewport=NARROW)
     expect(page.locator(".page:visible")).to_have_count(1)
     expect(page.locator("canvas:visible")).to_have_count(0)
-    page.get_by_role("link", name="sustained").click()
+    page.get_by_role("link", name="sustained", exact=True).click()
     expect(page.get_by_role("heading", level=2, name="10 requests a second")).to_be_visible()
     expect(page.locator("canvas:visible")).to_have_count(CHARTS)
     for link in page.get_by_role("navigation").get_by_role("link").all():
