@@ -1,4 +1,4 @@
-"""A small WebSocket client for tests, written against PROTOCOL.md on the `websockets` library.
+"""A small WebSocket client for tests, written against docs/protocol.md on the `websockets` library.
 
 It shares no code with the package's own client, and it hides nothing: every frame stays in `frames`, in its order.
 """

@@ -16,8 +16,8 @@ LOGIN_CONNECTIONS = 8
 
 @dataclass
 class Target:
-    """A server under load. `name` is "goldenpath" (PROTOCOL.md), "replay" (peers/replay.py: no login), or anything else
-    for the hand-written chat."""
+    """A server under load. `name` is "goldenpath" (docs/protocol.md), "replay" (peers/replay.py: no login), or
+    anything else for the hand-written chat."""
 
     name: str
     url: str
@@ -55,9 +55,6 @@ class Target:
                         await self.login_one(http, user)
 
         await asyncio.gather(*(work(missing[start::LOGIN_CONNECTIONS]) for start in range(LOGIN_CONNECTIONS)))
-
-    def forget_tokens(self) -> None:
-        self._tokens.clear()
 
     def headers(self, user: int) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._tokens[user]}"}

@@ -118,7 +118,7 @@ def recorder(user: httpx.Client, thread_ids: Iterator[str], protocol_version: st
 
 
 def events_of(stream: str) -> list[dict[str, Any]]:
-    """The events of a recorded stream, which must be framed as PROTOCOL.md says."""
+    """The events of a recorded stream, which must be framed as docs/protocol.md says."""
     assert "\r" not in stream
     events = []
     positions = []

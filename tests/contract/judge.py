@@ -1,4 +1,4 @@
-"""Says whether a history keeps the delivery contract (PROTOCOL.md), and if not, what broke it.
+"""Says whether a history keeps the delivery contract (docs/protocol.md), and if not, what broke it.
 
 A rule is a function from the evidence to the faults that it finds. It counts what it looked at, because a rule that had
 nothing to look at has proved nothing. The rules use the package only to fold events into messages (`wire.transcript`);

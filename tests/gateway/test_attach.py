@@ -1,4 +1,4 @@
-"""PROTOCOL.md, WebSocket: `attach` and `detach`, cursors, gaps, deleted threads."""
+"""docs/protocol.md, WebSocket: `attach` and `detach`, cursors, gaps, deleted threads."""
 
 from __future__ import annotations
 

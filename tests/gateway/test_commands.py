@@ -1,4 +1,4 @@
-"""PROTOCOL.md, WebSocket: `cancel`, `refresh`, `ping`, and the order of commands."""
+"""docs/protocol.md, WebSocket: `cancel`, `refresh`, `ping`, and the order of commands."""
 
 from __future__ import annotations
 

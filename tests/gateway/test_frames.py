@@ -1,4 +1,4 @@
-"""PROTOCOL.md, WebSocket: messages, lines, ids and bad frames."""
+"""docs/protocol.md, WebSocket: messages, lines, ids and bad frames."""
 
 from __future__ import annotations
 

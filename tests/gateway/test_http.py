@@ -1,4 +1,4 @@
-"""PROTOCOL.md, HTTP: threads, runs, agents, probes and errors."""
+"""docs/protocol.md, HTTP: threads, runs, agents, probes and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PROTOCOL.md, WebSocket: the `run` command, and runs one after another."""
+"""docs/protocol.md, WebSocket: the `run` command, and runs one after another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PROTOCOL.md, WebSocket: a ping after a heartbeat of silence, the end after two; the same for half requests."""
+"""docs/protocol.md, WebSocket: a ping after a heartbeat of silence, the end after two; the same for half requests."""
 
 from __future__ import annotations
 

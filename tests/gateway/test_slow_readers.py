@@ -1,4 +1,4 @@
-"""PROTOCOL.md, WebSocket: a reader to whom nothing could be written is closed with 4508, and costs nothing."""
+"""docs/protocol.md, WebSocket: a reader to whom nothing could be written is closed with 4508, and costs nothing."""
 
 from __future__ import annotations
 

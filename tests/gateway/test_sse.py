@@ -1,4 +1,4 @@
-"""PROTOCOL.md, HTTP: AG-UI over SSE, of one run and of a thread."""
+"""docs/protocol.md, HTTP: AG-UI over SSE, of one run and of a thread."""
 
 from __future__ import annotations
 

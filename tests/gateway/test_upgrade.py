@@ -1,4 +1,4 @@
-"""PROTOCOL.md, WebSocket: what an upgrade must bring, and how it is refused."""
+"""docs/protocol.md, WebSocket: what an upgrade must bring, and how it is refused."""
 
 from __future__ import annotations
 

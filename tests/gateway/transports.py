@@ -1,7 +1,7 @@
 """The ways to serve the protocol, and the one table of what a way cannot do.
 
-Every conformance test runs on each. Where a transport is not able to keep a sentence of PROTOCOL.md, its row says so,
-and the test of that sentence asks the row: nothing else is skipped.
+Every conformance test runs on each. Where a transport is not able to keep a sentence of docs/protocol.md, its row says
+so, and the test of that sentence asks the row: nothing else is skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SETTINGS = {
 
 
 class Transport(NamedTuple):
-    """One way to serve, and its capabilities: what PROTOCOL.md asks for and an ASGI server may not be able to do."""
+    """One way to serve, and its capabilities: what the protocol asks for and an ASGI server may not be able to do."""
 
     name: str
     own_pings: bool = True

@@ -14,7 +14,7 @@ from goldenpath.wire.errors import (
     RequestError,
 )
 
-# PROTOCOL.md's table.
+# docs/protocol.md's table.
 STATUS = {
     400: {"bad_frame", "bad_request"},
     401: {"unauthorized"},

@@ -91,7 +91,7 @@ class UserExecutionContext(msgspec.Struct, frozen=True, gc=False):
     def __post_init__(self) -> None:
         if not isinstance(self.principal, Principal):
             raise InvalidContext("principal", "must be a Principal")
-        # Clients choose thread and run ids, and may call a thread "default": PROTOCOL.md's pattern is the whole rule.
+        # Clients choose thread and run ids, and may call a thread "default": the protocol's pattern is the whole rule.
         if not isinstance(self.thread_id, str) or not is_name(self.thread_id):
             raise InvalidContext("thread_id", "is not a valid id")
         if not isinstance(self.run_id, str) or not is_name(self.run_id):

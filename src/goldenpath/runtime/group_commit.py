@@ -1,7 +1,7 @@
 """The group commit: what all runs append meanwhile goes to disk together, and then becomes visible together.
 
 One commit is in the store's hands at a time; whatever is appended until it returns gathers and goes with the next. Then
-its events become visible, and every follower that is behind is told once. Commits start at most once in
+its events become visible, and every follower of a log that changed is told once. Commits start at most once in
 `commit_interval`, so a lone event leaves at once and a flood leaves in large groups; that is also what makes several
 events share one socket write.
 

@@ -1,4 +1,4 @@
-"""Ending what an earlier process left behind, before the first request is answered.
+"""Ending what an earlier process left behind, before anybody may use the threads that it left it in.
 
 A run that was active gets what closes it and RUN_ERROR `run_interrupted`; a run that still waited gets RUN_STARTED with
 its messages first, so that what its user said is in the history. Nothing that anybody saw changes: the events are those

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from goldenpath.runtime.context import Principal
-from goldenpath.runtime.run import Run
-from goldenpath.runtime.sync_run import SyncRun
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import is_name
-
-AsyncAgent = Callable[[Run], Awaitable[Any]]
-SyncAgent = Callable[[SyncRun], Any]
 
 MAX_DESCRIPTION: Final = 2_000
 

@@ -1,7 +1,7 @@
 """Client commands and the server's frames on the WebSocket: one JSON object a line.
 
-`decode` tells apart what PROTOCOL.md tells apart: a line that is no command at all (`bad_frame`) and a known command
-with wrong fields (`bad_request`).
+`decode` tells apart what docs/protocol.md tells apart: a line that is no command at all (`bad_frame`) and a known
+command with wrong fields (`bad_request`).
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _check(command: Command) -> None:
 
 
 def check_cursor(cursor: Cursor, refuse: Any = None) -> None:
-    """Raise `bad_request` (made by `refuse` from a message) where a cursor breaks PROTOCOL.md's rules."""
+    """Raise `bad_request` (made by `refuse` from a message) where a cursor breaks docs/protocol.md's rules."""
     if refuse is None:
 
         def refuse(message: str) -> RequestError:

@@ -1,4 +1,4 @@
-"""Identifiers: their types, the patterns PROTOCOL.md gives them, and how new ones are made."""
+"""Identifiers: their types, the patterns docs/protocol.md gives them, and how new ones are made."""
 
 from __future__ import annotations
 

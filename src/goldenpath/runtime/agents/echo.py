@@ -1,4 +1,4 @@
-"""The `echo` agent: says the last user message back. What clients and tests can rely on is in PROTOCOL.md."""
+"""The `echo` agent: says the last user message back. What clients and tests can rely on is in docs/protocol.md."""
 
 from __future__ import annotations
 
