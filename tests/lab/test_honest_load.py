@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import subprocess
@@ -74,8 +75,16 @@ def rank(values: list[float], percent: float) -> float:
     return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
 
 
-async def measure(port: int, zero: float) -> tuple[Histogram, list[str]]:
-    """The latencies as the lab sees them, and what it finds wrong."""
+async def watch(lateness: list[float]) -> None:
+    """How late this process's own loop is at worst, in seconds: nothing can be measured closer than that."""
+    while True:
+        due = perf_counter() + 0.001
+        await asyncio.sleep(0.001)
+        lateness[0] = max(lateness[0], perf_counter() - due)
+
+
+async def measure(port: int, zero: float) -> tuple[Histogram, list[str], float]:
+    """The latencies as the lab sees them, what it finds wrong, and how late it was itself."""
     target = WithoutHttp(Options(url=f"http://127.0.0.1:{port}"))
     format_, canaries, progress, measurements = make_format("goldenpath", {}), Canaries("n"), Progress(), Measurements()
     checkers = [*standard_checkers(format_, canaries), measurements, progress]
@@ -86,23 +95,28 @@ async def measure(port: int, zero: float) -> tuple[Histogram, list[str]]:
         lambda number: User(number, target, recorder, progress, canaries, seed=1),
     )
     assert not await runner.set_up()
+    lateness = [0.0]
+    watching = asyncio.create_task(watch(lateness))
     await runner.run(zero)
+    watching.cancel()
     await runner.close()
     await target.close()
     wrong = [violation.witness for finding in recorder.judge.findings() for violation in finding.violations]
-    return Histogram.load(measurements.measured().durations["first_token"]), wrong
+    return Histogram.load(measurements.measured().durations["first_token"]), wrong, lateness[0]
 
 
 def test_a_server_that_stands_still_one_second_in_five_is_measured_as_it_is() -> None:
-    """The truth is when a request was due, by the plan, and when the server answered it, by the server. (On an idle
-    machine that is p95 750 ms and p99 950 ms, by arithmetic: `python -m bench.honesty`.)"""
+    """The truth is when a request was due, by the plan, and when the server answered it, by the server. Within 2 %, and
+    what the system kept this process waiting itself. (Undisturbed, the truth is p95 750 ms and p99 950 ms.)"""
     due = list(LOAD.arrivals.times(Random(f"{LOAD.seed}/arrivals")))  # type: ignore[union-attr]
     zero = perf_counter() + 1
     with frozen_server() as server:
-        latency, wrong = uvloop.run(measure(server.port, zero))
+        latency, wrong, late = uvloop.run(measure(server.port, zero))
         truth = [answered - zero - time for answered, time in zip(server.answered(), due, strict=True)]
     assert wrong == []
     assert latency.count == len(truth) == RATE * SECONDS
     assert rank(truth, 95) >= 0.7  # it did stand still
     for percent in (95, 99):
-        assert latency.percentile(percent) == pytest.approx(rank(truth, percent), rel=0.02)
+        assert latency.percentile(percent) == pytest.approx(
+            rank(truth, percent), abs=0.02 * rank(truth, percent) + late
+        )
