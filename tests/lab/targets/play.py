@@ -18,7 +18,7 @@ from goldenpath.lab.history import HistoryWriter, read_history
 from goldenpath.lab.judge import Judge, judge
 from goldenpath.lab.progress import Progress
 from goldenpath.lab.recorder import Recorder
-from goldenpath.lab.records import Complete, Invoke, Record
+from goldenpath.lab.records import Closed, Complete, Invoke, Record
 from goldenpath.lab.stream import Stream
 from goldenpath.lab.targets import TargetSpec, make_target
 from goldenpath.lab.user import OperationError, User
@@ -44,6 +44,8 @@ class Watch(Checker):
         self.answers: list[str] = []
         self.answering = asyncio.Event()
         """The first piece of an answer has come."""
+        self.closing = asyncio.Event()
+        """A connection is gone."""
 
     def invoked(self, op: Invoke) -> None:
         if op.kind == "ask":
@@ -60,6 +62,9 @@ class Watch(Checker):
             self.types.append(frame.event.type)
             if frame.event.type == "TEXT_MESSAGE_CONTENT":
                 self.answering.set()
+
+    def closed(self, record: Closed) -> None:
+        self.closing.set()
 
     def ended(self, stream: Stream, run: Any, at: float) -> None:
         self.answers.append(run.answer)
