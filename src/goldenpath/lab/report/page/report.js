@@ -76,7 +76,8 @@
   const bounds = (data) => {
     const times = Object.values(data.samples).map((each) => each.time.at(-1) ?? 0);
     const last = Math.max(data.time.length * data.bin_seconds, data.seconds, ...times);
-    return [0, last > 0 ? last : 1];
+    const end = last > 0 ? last : 1;
+    return [-0.012 * end, end]; // what happens at once at the beginning is not half hidden
   };
   const overTime = (data, shared) => ({
     scales: { x: { time: false, range: () => bounds(data) } },
