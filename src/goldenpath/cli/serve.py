@@ -202,12 +202,12 @@ class _Http(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Keep listening meanwhile, so that probes and new runs are answered with `draining`.
         server = self._server
-        server.gateway.close_peers()
+        drain = server.begin_drain()
         if server.scheduler.active:
             seconds = server.settings.drain_timeout
             runs = f"{server.scheduler.active} run(s)"
             print(f"goldenpath: {runs} may go on for {seconds:g} s; Ctrl-C once more ends them", file=sys.stderr)
-        await server.scheduler.drain(server.settings.drain_timeout)
+        await drain
         for _ in range(round(GOOD_BYE / 0.02)):
             if not len(server.gateway.peers):
                 break

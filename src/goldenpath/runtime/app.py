@@ -26,6 +26,7 @@ from goldenpath.runtime.environ import load, override
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.site import Site
+from goldenpath.runtime.host_signals import at_stop_signals
 from goldenpath.runtime.interfaces import AccountStore, LogStore, Unfinished
 from goldenpath.runtime.metrics import Statistics, registry_of
 from goldenpath.runtime.recovery import Recovery
@@ -85,6 +86,7 @@ class Server:
         }
         """By the part that they are of: the metrics."""
         self.site = Site(self.gateway, registry_of(self.statistics), __version__)
+        self._drain: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -98,8 +100,7 @@ class Server:
             try:
                 yield
             finally:
-                self.gateway.close_peers()
-                await self.scheduler.drain(self.settings.drain_timeout)
+                await self.begin_drain()
                 recovery.cancel()
                 await asyncio.gather(recovery, return_exceptions=True)
                 try:
@@ -107,6 +108,15 @@ class Server:
                 finally:
                     await self.gateway.stop()
                     await self.accounts.close()
+
+    def begin_drain(self) -> asyncio.Task[None]:
+        """Accept no runs, send clients away, and give the runs at work the drain time to end; done when they have.
+        Repeating it gives the same drain."""
+        self.scheduler.refuse_new_runs()
+        self.gateway.close_peers()
+        if self._drain is None:
+            self._drain = asyncio.create_task(self.scheduler.drain(self.settings.drain_timeout))
+        return self._drain
 
     async def _recover(self, unfinished: list[Unfinished]) -> None:
         try:
@@ -187,9 +197,15 @@ class App:
 
     @asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
-        """Run the server while the context is open: for the lifespan of an app that this one is mounted in."""
-        async with self.build().running():
-            yield
+        """Run the server while the context is open: for the lifespan of an app that this one is mounted in.
+
+        At SIGTERM and SIGINT the drain begins, beside what the host does: it leaves the context only when every stream
+        has ended.
+        """
+        server = self.build()
+        async with server.running():
+            with at_stop_signals(server.begin_drain):
+                yield
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -96,10 +96,11 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.cycle.more_body and not self.transport.is_closing():  # refused before all of its body came
             self._await_head()
             self._head_size = None
+        self._watch_rest()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_writing(self.transport.get_write_buffer_size())
+        self._watch_rest()
 
     def cut_if_stuck(self) -> None:
         """Cut the connection where the client has not taken what was written: the server ends."""
@@ -110,14 +111,22 @@ class GatewayProtocol(HttpToolsProtocol):
         self._stop_write_timer()
         super().resume_writing()
 
+    def _watch_rest(self) -> None:
+        """Watch that the client takes what waits for it. Also too little to pause for: unread it would keep even a
+        connection that was closed."""
+        left = self.transport.get_write_buffer_size()
+        if left and self._write_timer is None:
+            self._watch_writing(left)
+
     def _watch_writing(self, left: int) -> None:
         """Cut the connection when after the write time-out no less than `left` bytes wait; else look again."""
 
         def look() -> None:
+            self._write_timer = None
             now_left = self.transport.get_write_buffer_size()
             if now_left >= left:
                 self.transport.abort()
-            else:
+            elif now_left:
                 self._watch_writing(now_left)
 
         self._write_timer = self.loop.call_later(self.gateway.settings.write_timeout, look)
@@ -210,6 +219,7 @@ class GatewayProtocol(HttpToolsProtocol):
         status = b"%d %b" % (given.status, HTTPStatus(given.status).phrase.encode())
         self.transport.write(b"HTTP/1.1 %b\r\n%bconnection: close\r\n\r\n%b" % (status, headers, given.body))
         self.transport.close()
+        self._watch_rest()
 
 
 def protocol_class(gateway: Gateway, *, over_unix: bool) -> type[GatewayProtocol]:
