@@ -62,6 +62,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     command: str = ""
 
 
+class WorkerCrashed(Exception):
+    """A worker process ended before its users were ready: a fault of the lab's own."""
+
+
 class Watcher:
     """Is told what happens in a run. Override what you want to show."""
 
@@ -143,6 +147,8 @@ class Experiment:
                     await self._see_whether_it_is_there(spec)
             except TargetError as error:
                 recorder.noted("target_lost", error.detail or error.code)
+            except WorkerCrashed as error:
+                recorder.noted("crashed", str(error))
 
     async def _load(self, spec: TargetSpec, manifest: Manifest, nonce: str) -> None:
         job, recorder = self._job, self._recorder
@@ -296,7 +302,7 @@ class _Process:
                 case Unreachable(why):
                     raise TargetError("unreachable", why)
                 case None:
-                    raise TargetError("abandoned", f"worker {self._number} ended: {await self._last_words()}")
+                    raise WorkerCrashed(f"worker {self._number} ended: {await self._last_words()}")
 
     async def follow(self, on_message: Callable[[int, Message], None]) -> str:
         """Until it has ended. Returns why it did, where it should not have."""
