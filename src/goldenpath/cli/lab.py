@@ -29,11 +29,19 @@ def _lab() -> None:
 
 
 @app.command("list")
-def list_scenarios() -> None:
-    """The scenarios, and what each checks."""
-    from goldenpath.cli.lab_run import show_scenarios
+def list_scenarios(
+    checks: Annotated[bool, typer.Option("--checks", help="What is checked in each, instead.")] = False,
+    faults: Annotated[bool, typer.Option("--faults", help="What can be injected, instead.")] = False,
+) -> None:
+    """The scenarios, and what a pass of each says."""
+    from goldenpath.cli.lab_list import show_checks, show_faults, show_scenarios
 
-    show_scenarios()
+    if checks:
+        show_checks()
+    if faults:
+        show_faults()
+    if not checks and not faults:
+        show_scenarios()
 
 
 @app.command()

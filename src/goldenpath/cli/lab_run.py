@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from goldenpath.cli.lab_verdict import conclude, show_result
 from goldenpath.lab.checker import Violation
@@ -51,16 +50,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 class UsageError(Exception):
     """The command line asks for something that there is not; the message says what there is."""
-
-
-def show_scenarios() -> None:
-    """A table of the catalogue."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("scenario", "users", "what a pass says"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "what a pass says")
-    for scenario in SCENARIOS.values():
-        table.add_row(scenario.name, str(scenario.users), scenario.checks)
-    Console().print(table)
 
 
 def run(options: Options) -> int:

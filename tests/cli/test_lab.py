@@ -1,0 +1,149 @@
+"""`goldenpath lab` as a person or a CI job uses it: real processes, exit codes, what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+COMMAND = [sys.executable, "-m", "goldenpath.cli", "lab"]
+TIMEOUT = 90
+
+
+def lab(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=TIMEOUT, cwd=cwd, check=False)
+
+
+def report(out: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((out / "performance_report.json").read_text())
+    return read
+
+
+def descendants() -> list[str]:
+    return [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run that passes."""
+    out = tmp_path_factory.mktemp("lab") / "out"
+    return out, lab("run", "golden_path", "--users", "3", "--out", str(out))
+
+
+def test_a_run_that_passes_exits_with_0_and_leaves_its_reports(
+    passed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, ran = passed
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stderr == ""
+    assert "PASS  golden_path: 3 users" in ran.stdout
+    said = report(out)
+    assert (said["verdict"], said["exit_code"]) == ("pass", 0)
+    [scenario] = said["scenarios"]
+    assert (scenario["name"], scenario["verdict"], scenario["users"]) == ("golden_path", "pass", 3)
+    assert scenario["operations"] == 3 * (1 + 1 + 3 + 1)
+    assert scenario["events"] > 3 * 3 * 50
+    assert scenario["violations"] == []
+    assert {"name", "level", "limit", "measured", "status"} <= set(scenario["service_levels"][0])
+    for name in ("report.html", "summary.md", "junit.xml"):
+        assert (out / name).stat().st_size > 200
+    assert not (out / "golden_path" / "data").exists()
+
+
+def test_a_stored_run_gets_the_same_verdict_again(passed: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    out, _ = passed
+    before = report(out)
+    judged = lab("check", str(out))
+    assert judged.returncode == 0
+    assert "PASS  golden_path" in judged.stdout
+    assert report(out) == before
+    (out / "report.html").unlink()
+    assert lab("report", str(out)).returncode == 0
+    assert (out / "report.html").exists()
+
+
+def test_tokens_do_not_get_into_the_history(passed: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    out, _ = passed
+    stored = b"".join(path.read_bytes() for path in (out / "golden_path").glob("history-*.bin"))
+    assert b"canary-" in stored
+    assert b"access_token" not in stored
+    assert re.search(rb"eyJ[\w-]+\.", stored) is None
+
+
+def test_a_level_that_is_broken_fails_the_run(tmp_path: Path) -> None:
+    ran = lab("run", "golden_path_1", "--level", "first_token.p95=0.000001", "--out", str(tmp_path))
+    assert ran.returncode == 1, ran.stdout
+    assert "FAIL  golden_path_1" in ran.stdout
+    assert "broken" in ran.stdout
+    assert report(tmp_path)["exit_code"] == 1
+
+
+def test_a_file_of_levels_is_laid_over_the_default_ones(tmp_path: Path) -> None:
+    levels = tmp_path / "levels.toml"
+    levels.write_text('[levels.mine]\nquantity = "run.p50"\nlimit = 0.0000001\n')
+    ran = lab("run", "golden_path_1", "--thresholds", str(levels), "--out", str(tmp_path / "out"))
+    assert ran.returncode == 1
+    [level] = [each for each in report(tmp_path / "out")["scenarios"][0]["service_levels"] if each["name"] == "mine"]
+    assert level["status"] == "broken"
+
+
+def test_a_target_that_is_down_is_said_in_one_line_and_is_no_pass(tmp_path: Path) -> None:
+    ran = lab("run", "golden_path", "--target", "http://127.0.0.1:9", "--out", str(tmp_path))
+    assert ran.returncode == 2
+    assert "http://127.0.0.1:9 cannot be reached: Connection refused" in " ".join(ran.stdout.split())
+    assert ran.stderr == ""
+    assert report(tmp_path)["verdict"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["run", "golden_pth"], "there is no scenario 'golden_pth'"),
+        (["run", "golden_path", "--fault", "kill"], "write KIND"),
+        (["run", "golden_path", "--fault", "kill@1", "--target", "http://127.0.0.1:9"], "a server of the lab's own"),
+        (["run", "golden_path", "--target", "nonsense"], "nonsense"),
+        (["run", "golden_path", "--level", "nothing=1"], "nothing"),
+        (["run", "golden_path", "--thresholds", "missing.toml"], "missing.toml"),
+        (["run", "at_once", "--rate", "5"], "neither a rate nor a duration"),
+        (["check", "missing"], "missing"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], why: str, tmp_path: Path) -> None:
+    ran = lab(*arguments, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.startswith("goldenpath: ")
+    assert why in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_run_with_the_report_of_what_was_seen(tmp_path: Path) -> None:
+    command = [*COMMAND, "run", "sustained", "soak", "--rate", "50", "--duration", "60", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "sustained" in process.stdout.readline()  # the load begins
+        assert "runs" in process.stdout.readline()
+        os.kill(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 2
+    assert "interrupted" in stdout
+    assert stderr == ""
+    said = report(tmp_path)
+    assert said["verdict"] == "unknown"
+    [scenario] = said["scenarios"]  # the second was not begun
+    assert scenario["events"] > 0
+    assert descendants() == []
+
+
+def test_the_list_names_every_scenario_check_and_fault() -> None:
+    assert "golden_path" in lab("list").stdout
+    assert "isolation" in lab("list", "--checks").stdout
+    assert "halfopen" in lab("list", "--faults").stdout
