@@ -45,13 +45,27 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 ENVIRONMENTS: dict[str, tuple[dict[str, str], str]] = {
-    "unknown setting": ({"GOLDENPATH_PROT": "1"}, "GOLDENPATH_PROT is not a setting of goldenpath"),
+    "misspelt setting": (
+        {"GOLDENPATH_PROT": "1"}, "GOLDENPATH_PROT is not a setting of goldenpath; did you mean GOLDENPATH_PORT?",
+    ),
+    "unknown setting": ({"GOLDENPATH_ZEBRA": "1"}, "GOLDENPATH_ZEBRA is not a setting of goldenpath"),
+    "neither yes nor no": (
+        {"GOLDENPATH_REGISTRATION": "maybe"},
+        "GOLDENPATH_REGISTRATION is 'maybe'; allowed are true, yes, 1, false, no, 0",
+    ),
     "no number": ({"GOLDENPATH_PORT": "http"}, "GOLDENPATH_PORT is 'http': "),
     "no JSON": ({"GOLDENPATH_TIERS": "{"}, "GOLDENPATH_TIERS is '{': "),
     "unknown environment": (
         {"ENVIRONMENT": "prod"}, "ENVIRONMENT is 'prod'; allowed are local, testing, staging, production",
     ),
-    "no secret": ({"ENVIRONMENT": "production"}, "GOLDENPATH_SECRET must be set when ENVIRONMENT is production"),
+    "no secret": (
+        {"ENVIRONMENT": "production"},
+        "GOLDENPATH_SECRET must be set when ENVIRONMENT is production, e.g. as GOLDENPATH_SECRET=$(openssl rand",
+    ),
+    "short secret": (
+        {"GOLDENPATH_SECRET": "short"},
+        "GOLDENPATH_SECRET must have at least 32 bytes, e.g. as GOLDENPATH_SECRET=$(openssl rand -base64 32)",
+    ),
     "certificate only": (
         {"GOLDENPATH_TLS_CERT": "x.pem"}, "GOLDENPATH_TLS_CERT and GOLDENPATH_TLS_KEY must be set together",
     ),
@@ -81,8 +95,13 @@ def test_a_bad_environment_is_named(refused: Callable[..., str], tmp_path: Path,
         (":app", "':app' is not of the form"),
         (".app:app", "'.app:app' is not of the form"),
         ("nowhere_to_be_found:app", "there is no module 'nowhere_to_be_found' here"),
-        ("no_app_of_ours.py:app", "there is no module 'no_app_of_ours.py' here"),
-        ("no_app_of_ours:nothing", "'nothing' in no_app_of_ours is not a goldenpath.App"),
+        ("no_app_of_ours.py", "'no_app_of_ours.py' is not of the form MODULE:APP; did you mean no_app_of_ours:app?"),
+        (
+            "no_app_of_ours.py:number",
+            "there is no module 'no_app_of_ours.py' here; did you mean no_app_of_ours:number?",
+        ),
+        ("some/where.py", "'some/where.py' is not of the form MODULE:APP; did you mean some.where:app?"),
+        ("no_app_of_ours:nothing", "there is no 'nothing' in no_app_of_ours"),
         ("no_app_of_ours:number", "'number' in no_app_of_ours is not a goldenpath.App"),
         ("no_app_of_ours:app", "GOLDENPATH_PORT must be 0 or above"),
     ],
@@ -97,7 +116,9 @@ def test_the_command_itself_shows_no_more(goldenpath: Command, target: str | Non
     if target is not None:
         assert goldenpath.refused(target) == "there is no module 'nowhere' here"
     else:
-        assert goldenpath.refused(GOLDENPATH_PROT="1") == "GOLDENPATH_PROT is not a setting of goldenpath"
+        assert goldenpath.refused(GOLDENPATH_PROT="1") == (
+            "GOLDENPATH_PROT is not a setting of goldenpath; did you mean GOLDENPATH_PORT?"
+        )
 
 
 @pytest.mark.parametrize("secret", [None, "x" * 32])
@@ -111,6 +132,13 @@ def test_a_data_directory_that_cannot_be_used_is_named(goldenpath: Command, secr
         ("/proc/goldenpath", "cannot use the data directory /proc/goldenpath: No such file or directory"),
     ):
         assert goldenpath.refused("--port", "0", GOLDENPATH_DATA_DIR=name, **env) == said
+
+
+@pytest.mark.parametrize("name", ["goldenpath.lock", "goldenpath.db", "goldenpath.db-wal", "goldenpath.db-shm"])
+def test_a_file_in_the_data_directory_that_cannot_be_written_is_named(goldenpath: Command, name: str) -> None:
+    file = goldenpath.folder / "data" / name
+    file.mkdir(parents=True)  # nobody can write to it, not even root
+    assert goldenpath.refused("--port", "0", "--data-dir", "data") == f"cannot write data/{name}: Is a directory"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +204,8 @@ def test_a_port_in_use_is_named_and_the_server_on_it_serves_on(
 ) -> None:
     server = launch()
     line = goldenpath.refused("--port", str(server.port), "--data-dir", "other")
-    assert line == f"cannot listen on 127.0.0.1:{server.port}: Address already in use"
+    why = "Address already in use; name another one by --port or GOLDENPATH_PORT"
+    assert line == f"cannot listen on 127.0.0.1:{server.port}: {why}"
     server.wait_ready()
 
 
@@ -195,7 +224,7 @@ def test_a_unix_socket_in_use_is_named_and_the_server_on_it_serves_on(
 ) -> None:
     server = launch(uds=str(socket_path))
     line = goldenpath.refused("--uds", str(socket_path), "--data-dir", "other")
-    assert line == f"cannot listen on {socket_path}: another server does"
+    assert line == f"cannot listen on {socket_path}: another server does; name another one by --uds or GOLDENPATH_UDS"
     server.wait_ready()
 
 

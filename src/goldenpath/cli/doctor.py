@@ -22,6 +22,7 @@ from goldenpath.runtime.settings import Settings, SettingsError
 Verdict = Literal["ok", "warning", "problem"]
 PINNED_PICOWS = "2.3.1"
 WANTED_FILES = 4096
+_OTHER_DATA = "let the user who serves write there (chown, chmod u+rw), or name another directory by --data-dir"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -88,7 +89,10 @@ def _data_dir(path: Path) -> Finding:
     while not os.path.lexists(parent):
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        return Finding("data directory", "problem", str(path), f"{parent} cannot be written")
+        return Finding("data directory", "problem", f"{path}: {parent} cannot be written", _OTHER_DATA)
+    for file in sorted(path.glob("goldenpath.*")):
+        if not file.is_file() or not os.access(file, os.W_OK):
+            return Finding("data directory", "problem", f"{path}: {file.name} cannot be written", _OTHER_DATA)
     if _is_locked(path / "goldenpath.lock"):
         return Finding("data directory", "warning", str(path), "a server is running on it: another one needs its own")
     stat = os.statvfs(parent)

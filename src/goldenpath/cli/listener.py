@@ -22,14 +22,14 @@ class AddressInUse(ListenError):
 def listen(settings: Settings) -> socket.socket:
     """A bound socket, not listening yet. A Unix socket that a dead server left is replaced. Raises `ListenError`."""
     if settings.uds is not None:
-        return _bound(socket.socket(socket.AF_UNIX), settings.uds, settings.uds)
+        return _bound(socket.socket(socket.AF_UNIX), settings.uds, settings.uds, "--uds or GOLDENPATH_UDS")
     host, port = settings.host, settings.port
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return _bound(listener, (host, port), f"{host}:{port}")
+    return _bound(listener, (host, port), f"{host}:{port}", "--port or GOLDENPATH_PORT")
 
 
-def _bound(listener: socket.socket, address: str | tuple[str, int], where: str) -> socket.socket:
+def _bound(listener: socket.socket, address: str | tuple[str, int], where: str, setting: str) -> socket.socket:
     try:
         if isinstance(address, str):
             _remove_dead(Path(address))
@@ -37,8 +37,9 @@ def _bound(listener: socket.socket, address: str | tuple[str, int], where: str) 
     except (OSError, UnicodeError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or str(error)
-        kind = AddressInUse if getattr(error, "errno", None) == errno.EADDRINUSE else ListenError
-        raise kind(f"cannot listen on {where}: {reason}") from None
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise AddressInUse(f"cannot listen on {where}: {reason}; name another one by {setting}") from None
+        raise ListenError(f"cannot listen on {where}: {reason}") from None
     except ListenError:
         listener.close()
         raise
@@ -55,7 +56,9 @@ def _remove_dead(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
         else:
-            raise AddressInUse(f"cannot listen on {path}: another server does")
+            raise AddressInUse(
+                f"cannot listen on {path}: another server does; name another one by --uds or GOLDENPATH_UDS"
+            )
 
 
 def check_tls(settings: Settings) -> None:

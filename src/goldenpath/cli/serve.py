@@ -89,20 +89,31 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
 def _load_app(target: str) -> App:
     module_name, separator, attribute = target.partition(":")
     if not separator or not module_name or module_name.startswith(".") or not attribute:
-        raise TargetError(f"{target!r} is not of the form MODULE:APP, e.g. myapp:app")
+        raise TargetError(f"{target!r} is not of the form MODULE:APP{_meant(target) or ', e.g. myapp:app'}")
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            raise TargetError(f"there is no module {module_name!r} here") from None
+            raise TargetError(f"there is no module {module_name!r} here{_meant(target)}") from None
         raise _broken(module_name, error) from None
     except Exception as error:  # noqa: BLE001 - whatever is wrong in the user's module
         raise _broken(module_name, error) from None
-    app = getattr(module, attribute, None)
+    if not hasattr(module, attribute):
+        raise TargetError(f"there is no {attribute!r} in {module_name}")
+    app = getattr(module, attribute)
     if not isinstance(app, App):
         raise TargetError(f"{attribute!r} in {module_name} is not a goldenpath.App")
     return app
+
+
+def _meant(target: str) -> str:
+    """Asks back where a file was named instead of a module; else nothing."""
+    path, _, attribute = target.partition(":")
+    if not path.endswith(".py"):
+        return ""
+    module_name = ".".join(Path(path).with_suffix("").parts)
+    return f"; did you mean {module_name}:{attribute or 'app'}?"
 
 
 def _broken(module_name: str, error: Exception) -> TargetError:

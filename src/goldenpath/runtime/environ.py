@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from goldenpath.runtime.forwarded import TrustedProxies
 from goldenpath.runtime.settings import Settings, SettingsError
 
 _ALIASES = {"ENVIRONMENT": "environment", "E2E_OAUTH_SIMULATION_KEY": "simulation_key"}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_SECRET_EXAMPLE = "e.g. as GOLDENPATH_SECRET=$(openssl rand -base64 32), made once and kept"  # noqa: S105 - no secret
 _TYPES = msgspec.structs.fields(Settings)
 _MAY_BE_ZERO = frozenset(
     {
@@ -36,7 +39,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
         if variable.startswith("GOLDENPATH_"):
             name = variable.removeprefix("GOLDENPATH_").lower()
             if name not in known:
-                raise SettingsError(f"{variable} is not a setting of goldenpath")
+                raise SettingsError(f"{variable} is not a setting of goldenpath{_meant(name)}")
         elif variable in _ALIASES:
             name = _ALIASES[variable]
             if f"GOLDENPATH_{name.upper()}" in environ:
@@ -58,6 +61,12 @@ def override(settings: Settings, **overrides: object) -> Settings:
     return _validated(msgspec.structs.replace(settings, **given))
 
 
+def _meant(name: str) -> str:
+    """Asks back where a setting has nearly this name; else nothing."""
+    near = difflib.get_close_matches(name, Settings.__struct_fields__, n=1)
+    return f"; did you mean GOLDENPATH_{near[0].upper()}?" if near else ""
+
+
 def _convert(variable: str, text: str, kind: object) -> object:
     if kind is str or kind == (str | None):
         return text
@@ -65,21 +74,25 @@ def _convert(variable: str, text: str, kind: object) -> object:
         if text not in get_args(kind):
             raise SettingsError(f"{variable} is {text!r}; allowed are {', '.join(get_args(kind))}")
         return text
+    if kind in (bool, bool | None):
+        if text.lower() not in _BOOLEANS:
+            raise SettingsError(f"{variable} is {text!r}; allowed are {', '.join(_BOOLEANS)}")
+        return _BOOLEANS[text.lower()]
     try:
-        if kind in (bool, bool | None):
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
         if kind in (int, float, int | None, float | None):
             return msgspec.convert(text, kind, strict=False)
         return msgspec.json.decode(text, type=kind)
-    except (KeyError, msgspec.MsgspecError) as error:
+    except msgspec.MsgspecError as error:
         raise SettingsError(f"{variable} is {text!r}: {error}") from None
 
 
 def _validated(settings: Settings) -> Settings:
     if not settings.is_open and not settings.secret:
-        raise SettingsError(f"GOLDENPATH_SECRET must be set when ENVIRONMENT is {settings.environment}")
+        raise SettingsError(
+            f"GOLDENPATH_SECRET must be set when ENVIRONMENT is {settings.environment}, {_SECRET_EXAMPLE}"
+        )
     if settings.secret is not None and len(settings.secret.encode()) < 32:
-        raise SettingsError("GOLDENPATH_SECRET must have at least 32 bytes")
+        raise SettingsError(f"GOLDENPATH_SECRET must have at least 32 bytes, {_SECRET_EXAMPLE}")
     try:
         TrustedProxies(settings.trusted_proxies)
     except ValueError as error:

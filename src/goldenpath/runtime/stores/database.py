@@ -85,6 +85,9 @@ class Database:
         except FileExistsError:
             raise StoreError(f"the data directory {self.path.parent} is not a directory") from None
         except OSError as error:
+            lock_path = self.path.with_suffix(".lock")
+            if lock_path.exists():
+                raise StoreError(f"cannot write {lock_path}: {error.strerror}") from None
             raise StoreError(f"cannot use the data directory {self.path.parent}: {error.strerror}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,6 +100,7 @@ class Database:
             # Made before SQLite sees it, because its side files get the same permissions.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self.path.chmod(0o600)
+            self._check_side_files()
             connection = self._connect()
             connection.execute("PRAGMA journal_mode = WAL")
             self._create(connection)
@@ -107,8 +111,17 @@ class Database:
             self._unlock()
             if isinstance(error, StoreError):
                 raise
+            if isinstance(error, OSError):
+                raise StoreError(f"cannot write {error.filename}: {error.strerror}") from None
             raise StoreError(f"cannot open {self.path}: {error}") from None
         return connection
+
+    def _check_side_files(self) -> None:
+        """See that SQLite can write what an earlier server left beside the file: its own error would not say which one
+        it cannot. Raises `OSError`."""
+        for ending in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.close(os.open(f"{self.path}{ending}", os.O_RDWR | os.O_CLOEXEC))
 
     def _create(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
