@@ -118,3 +118,23 @@ def check(
     from goldenpath.cli.lab_verdict import check as judge
 
     raise typer.Exit(judge(directory))
+
+
+@app.command()
+def selftest(
+    faults: Annotated[
+        list[str] | None, typer.Argument(metavar="[FAULT]...", help="Only these, and everything that is right.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How often each is run, with other seeds.")] = 1,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="How many runs go on at the same time.")] = 3,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where selftest.json and the history of every run go.")
+    ] = None,
+) -> None:
+    """Test the lab: does it see every fault of a server that is wrong on purpose, and none where there is none?
+
+    Exit code 0: all faults were caught, each by the checker that has to, without a false alarm; 1: not; 2: nothing was
+    tried."""
+    from goldenpath.cli.lab_selftest import selftest as test
+
+    raise typer.Exit(test(faults or None, seeds=seeds, at_once=at_once, out=out))

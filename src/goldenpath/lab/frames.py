@@ -16,6 +16,18 @@ class Outcome(msgspec.Struct, gc=False):
     type: str
 
 
+class Message(msgspec.Struct, gc=False):
+    """One message of a snapshot, as far as it is checked."""
+
+    role: str = ""
+    content: Any = None
+    """A text, or a list of parts of which some are texts."""
+
+    @property
+    def text(self) -> str:
+        return text_of(self.content)
+
+
 class Event(msgspec.Struct, gc=False, rename="camel"):
     """An AG-UI event, as far as it is checked."""
 
@@ -27,6 +39,7 @@ class Event(msgspec.Struct, gc=False, rename="camel"):
     step_name: str | None = None
     subagent_run_id: str | None = None
     content: str | dict[str, Any] | list[Any] | None = None
+    messages: list[Message] | None = None
     outcome: Outcome | None = None
     code: str | None = None
     message: str | None = None
@@ -61,6 +74,13 @@ class Frame(msgspec.Struct, gc=False):
     status: str | None = None
     cancelled: list[str] | None = None
     """Of the reply to a cancel: the runs that it ends; None where the target does not say."""
+
+
+def text_of(content: Any) -> str:
+    """The text of an AG-UI message's content."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
 
 
 class FormatError(ValueError):

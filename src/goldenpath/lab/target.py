@@ -10,10 +10,14 @@ from typing import Any, Final, Literal, Protocol
 
 from goldenpath.lab.records import Closed, Invoke
 
-Ability = Literal["login", "connect", "resume", "cancel", "history", "threads", "intrude", "echo"]
+Ability = Literal["login", "connect", "resume", "cancel", "history", "threads", "intrude", "trespass", "echo"]
 """What a target may be asked for, besides asking. `connect`: its users keep a connection; without it each operation has
-one of its own. `intrude`: its threads have owners, so that two users may have threads of the same name. `echo`: it
-answers a text with the same text. What a target cannot do, users leave out."""
+one of its own. `intrude`: its threads have owners, so that two users may have threads of the same name. `trespass`: it
+lets nobody in without a token. `echo`: it answers a text with the same text. What a target cannot do, users leave
+out."""
+
+Credential = Literal["no token", "a made-up token"]
+"""What somebody may come with who is nobody."""
 
 CODES: Final = {
     "unreachable": "no connection could be made",
@@ -110,6 +114,11 @@ class Client(Protocol):
     async def intrude(self, op: Invoke) -> bool:
         """Try every way to `op.thread` of `op.owner`. Raises `TargetError` (`admitted`) where one was open. Returns
         whether a reply is still to come, which has to be a refusal."""
+        ...
+
+    async def trespass(self, op: Invoke) -> None:
+        """Try to get in with what `op.text` says, a `Credential`. Raises `TargetError` (`admitted`)
+        where that was let in."""
         ...
 
     def drop(self) -> None:

@@ -18,7 +18,7 @@ from goldenpath.lab.progress import Progress, refusal
 from goldenpath.lab.recorder import Recorder
 from goldenpath.lab.records import Closed, Invoke, Kind
 from goldenpath.lab.stream import SeenRun
-from goldenpath.lab.target import Ability, Client, Target, TargetError
+from goldenpath.lab.target import Ability, Client, Credential, Target, TargetError
 
 T = TypeVar("T")
 
@@ -89,6 +89,11 @@ class User:
             resumes=self.resumes,
             viewer=viewer,
         )
+
+    @property
+    def canary(self) -> str:
+        """A marker of this user, for names and for texts that are sent more than once."""
+        return self._canaries.make(self.number, 0)
 
     @property
     def connected(self) -> bool:
@@ -211,9 +216,22 @@ class User:
         finally:
             self._recorder.noted("flood_ended", str(self.number))
 
+    async def trespass(self, credential: Credential) -> None:
+        """Try to get in with a credential that is none; ok when that was refused. Nothing where the target knows no
+        users."""
+        if "trespass" in self.abilities:
+            op = self._invoke("trespass", text=credential)
+            async with self._outcome(op):
+                await self._patiently(self._client.trespass(op))
+
     def drop(self) -> None:
         """Vanish without a goodbye."""
         self._client.drop()
+
+    async def back(self) -> None:
+        """Wait until it has come back, where it is about to."""
+        if self._coming_back is not None:
+            await asyncio.shield(self._coming_back)
 
     def pause(self, *, reading: bool) -> None:
         """Stop or go on taking what comes."""

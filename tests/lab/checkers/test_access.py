@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from goldenpath.lab.checkers.access import Access
-from tests.lab.histories import Script, find, kinds
+from goldenpath.lab.checkers.access import GRACE, Access
+from tests.lab.histories import Script, asked, find, kinds, whole_run
 
 
 def test_whoever_comes_without_a_token_is_refused() -> None:
@@ -29,3 +29,41 @@ def test_a_target_that_cannot_be_reached_says_nothing() -> None:
     script.complete(script.invoke("trespass", text="no token"), "fail", "unreachable")
     assert not kinds(Access(), script)
     assert find(Access(), script.records).checked == 0
+
+
+def test_a_token_is_good_until_its_end_and_not_for_longer() -> None:
+    for late, expected in ((-0.5, {}), (0.5, {"expired": 1})):
+        script = Script()
+        login = script.invoke("login")
+        script.answer(login, b'{"access_token": "t", "expires_in": 60}')
+        script.complete(login)
+        asked(script)
+        script.wait(60 + GRACE + late)
+        script.send(*whole_run())
+        assert kinds(Access(), script) == expected
+
+
+def test_an_answer_over_http_counts_from_when_it_was_asked_for() -> None:
+    script = Script()
+    login = script.invoke("login")
+    script.answer(login, b'{"expires_in": 60}')
+    script.complete(login)
+    asked_in_time = script.invoke("history")
+    script.wait(70)
+    script.answer(asked_in_time, b"{}")
+    assert not kinds(Access(), script)
+    for status in (200, 401):
+        script.answer(script.invoke("threads"), b"{}", status)
+    finding = find(Access(), script.records)
+    assert finding.counts == {"expired": 1}
+    assert finding.violations[0].witness.startswith("user 1: threads was answered with 200 10.0 s after their token")
+
+
+def test_a_login_that_does_not_say_how_long_it_is_good_for() -> None:
+    for body in (b"{}", b"welcome"):
+        script = Script()
+        script.answer(script.invoke("login"), body)
+        asked(script)
+        script.wait(1_000_000)
+        script.send(*whole_run())
+        assert not kinds(Access(), script)

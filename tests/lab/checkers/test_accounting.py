@@ -35,6 +35,17 @@ def test_a_run_that_was_refused_for_certain_and_ran() -> None:
         assert kinds(Accounting(), script) == expected
 
 
+def test_a_run_whose_events_come_together_with_its_refusal() -> None:
+    """Before whoever asked has read the refusal."""
+    for outcome, expected in (("fail", {"revived": 1}), ("info", {})):
+        script = Script()
+        script.open()
+        op = script.ask()
+        script.send(*whole_run())
+        script.complete(op, outcome, "overloaded")  # type: ignore[arg-type]
+        assert kinds(Accounting(), script) == expected
+
+
 def test_a_run_that_was_refused_and_asked_for_again() -> None:
     script = Script()
     script.open()

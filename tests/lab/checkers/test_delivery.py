@@ -72,6 +72,15 @@ def test_events_of_a_thread_that_is_not_subscribed() -> None:
     script = Script()
     script.open()
     script.send(event("CUSTOM", 5))
+    assert kinds(Delivery(FORMAT), script)["unsubscribed"] == 1
+
+
+def test_events_that_come_before_the_reply_that_begins_their_subscription() -> None:
+    script = Script()
+    op = script.ask(script.open())
+    script.send(whole_run()[0])
+    script.reply(op)
+    script.send(*whole_run())
     assert kinds(Delivery(FORMAT), script) == {"unsubscribed": 1}
 
 

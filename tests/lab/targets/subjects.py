@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from goldenpath.lab.targets import TargetSpec, parse_target
+from tests.lab.selftest.reference_process import ReferenceProcess
 from tests.lab.targets.uvicorn_process import UvicornProcess, blocks
 from tests.serverprocess import SIMULATION_KEY, ServerProcess
 
@@ -43,6 +44,11 @@ def memory(directory: Path) -> Subject:
 def goldenpath(directory: Path) -> Subject:
     server = _own(directory)
     return Subject(TargetSpec("goldenpath", {"url": server.url, "simulation_key": SIMULATION_KEY}), server.kill)
+
+
+def reference(directory: Path) -> Subject:
+    server = ReferenceProcess()
+    return Subject(server.spec, server.kill)
 
 
 def own_agui(directory: Path) -> Subject:
@@ -89,6 +95,7 @@ def mapping_of_the_page(directory: Path, port: int, password: str = "open sesame
 SUBJECTS: dict[str, Callable[[Path], Subject]] = {
     "memory": memory,
     "goldenpath": goldenpath,
+    "the lab's reference server": reference,
     "agui of our own server": own_agui,
     "agui of pydantic-ai": pydantic_ai,
     "websocket of a FastAPI chat": fastapi_chat,

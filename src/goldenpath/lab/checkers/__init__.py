@@ -13,6 +13,7 @@ from goldenpath.lab.checkers.history import History
 from goldenpath.lab.checkers.isolation import Isolation
 from goldenpath.lab.checkers.order import Order
 from goldenpath.lab.checkers.resume import Resume
+from goldenpath.lab.checkers.snapshot import Snapshot
 from goldenpath.lab.checkers.terminal import Terminal
 from goldenpath.lab.frames import Format
 
@@ -25,6 +26,7 @@ def standard_checkers(format_: Format, canaries: Canaries) -> list[Checker]:
         Order(format_),
         Terminal(),
         Resume(format_),
+        Snapshot(),
         Cancel(),
         History(format_, canaries),
         Access(),

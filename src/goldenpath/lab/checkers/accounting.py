@@ -26,6 +26,8 @@ class Accounting(Checker):
         self._open: dict[int, Invoke] = {}
         self._runs: dict[tuple[int, str, str], bool] = {}
         """The runs that are asked for, and whether their end came."""
+        self._begun: set[tuple[int, str, str]] = set()
+        """Those of them whose events come."""
         self._refused: OrderedDict[tuple[int, str, str], str] = OrderedDict()
         self._cut = ""
 
@@ -42,10 +44,13 @@ class Accounting(Checker):
         if op.kind != "ask":
             return
         key = op.user, op.thread, op.run
-        ended = self._runs.pop(key, False)
+        ended, begun = self._runs.pop(key, False), key in self._begun
+        self._begun.discard(key)
         if record.outcome == "ok" and not ended:
             witness = f"user {op.user}: run {op.run!r} counts as done, but its end has not come"
             self.violate("unfounded", record.at, op.user, witness, thread=op.thread, run=op.run)
+        elif record.outcome == "fail" and begun:  # its events were there before whoever asked had read the refusal
+            self._revived(key, record.code, record.at)
         elif record.outcome == "fail":
             self._refused[key] = record.code
             if len(self._refused) > _REFUSED:
@@ -57,10 +62,17 @@ class Accounting(Checker):
             self._runs[key] = True
 
     def began(self, stream: Stream, run: SeenRun, at: float) -> None:
-        code = self._refused.pop((stream.user, stream.thread, run.run), None)
+        key = stream.user, stream.thread, run.run
+        code = self._refused.pop(key, None)
         if code is not None:
-            witness = f"user {stream.user}: run {run.run!r} was refused for certain ({code}), but its events come"
-            self.violate("revived", at, stream.user, witness, thread=stream.thread, run=run.run)
+            self._revived(key, code, at)
+        elif key in self._runs:
+            self._begun.add(key)
+
+    def _revived(self, key: tuple[int, str, str], code: str, at: float) -> None:
+        user, thread, run = key
+        witness = f"user {user}: run {run!r} was refused for certain ({code}), but its events come"
+        self.violate("revived", at, user, witness, thread=thread, run=run)
 
     def finish(self, at: float) -> None:  # noqa: ARG002
         if self._open:

@@ -51,6 +51,8 @@ class Delivery(Checker):
         if not self._numbered:
             return
         expected = stream.seq + 1
+        if not stream.subscribed:
+            self._unsubscribed(stream, frames[0], at)
         for frame in frames:
             if frame.seq == expected:
                 expected += 1
@@ -58,6 +60,13 @@ class Delivery(Checker):
                 expected = self._out_of_place(stream, frame, expected, at)
         if self._missing and stream in self._missing:
             self._give_up(stream, expected - _WAIT)
+
+    def _unsubscribed(self, stream: Stream, frame: Frame, at: float) -> None:
+        assert frame.event is not None
+        run = frame.run_id or ""
+        what = f"event {frame.seq} ({frame.event.type} of run {run})"
+        witness = f"user {stream.user}, thread {stream.thread!r}: {what} came though the thread is not subscribed"
+        self._tell("unsubscribed", at, stream, witness, run)
 
     def _out_of_place(self, stream: Stream, frame: Frame, expected: int, at: float) -> int:
         """Returns the number that is expected next."""
@@ -67,9 +76,7 @@ class Delivery(Checker):
         what = f"{frame.event.type} of run {frame.run_id}"
         place = f"user {stream.user}, thread {stream.thread!r}: event {frame.seq} ({what}) came"
         run = frame.run_id or ""
-        if not stream.subscribed:
-            self._tell("unsubscribed", at, stream, f"{place} though the thread is not subscribed", run)
-        elif frame.seq > expected:
+        if frame.seq > expected:
             self._missing.setdefault(stream, []).append(_Hole(expected, frame.seq - 1, at, place, run))
         elif self._fill(stream, frame.seq):
             self._tell("reordered", at, stream, f"{place} after {expected - 1}", run)

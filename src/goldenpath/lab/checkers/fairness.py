@@ -23,6 +23,8 @@ from goldenpath.lab.records import Complete, Invoke, Noted
 
 SLOWDOWN: Final = 2.0
 """How many times longer runs may take under a flood, where nothing else is said."""
+NOTICED: Final = 0.1
+"""Seconds. Of two runs that are shorter nobody says which was the longer one: each counts as this."""
 _LEAST: Final = 3
 """A user's mean of fewer runs says nothing."""
 
@@ -107,7 +109,7 @@ class FairShare(Checker):
             if calm.ok + flooded.ok >= _LEAST and seconds:
                 shares.append((calm.ok + flooded.ok) / seconds)
         slowdowns = {
-            user: runs.mean / self._calm[user].mean
+            user: max(NOTICED, runs.mean) / max(NOTICED, self._calm[user].mean)
             for user, runs in self._flooded.items()
             if user not in self._flooders and min(runs.ok, self._calm[user].ok) >= _LEAST and self._calm[user].seconds
         }

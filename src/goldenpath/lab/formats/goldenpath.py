@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from goldenpath.lab.frames import FormatError, Frame, HistoryMessage
+from goldenpath.lab.frames import FormatError, Frame, HistoryMessage, text_of
 
 _decode_lines = msgspec.json.Decoder(Frame).decode_lines
 
@@ -58,11 +58,4 @@ class GoldenpathFormat:
             history = msgspec.json.decode(body, type=_History)
         except msgspec.MsgspecError as error:
             raise FormatError(f"{error} in {body[:200]!r}") from None
-        return [HistoryMessage(each.id, each.role, _text(each.content)) for each in history.messages]
-
-
-def _text(content: Any) -> str:
-    """AG-UI: a text, or a list of parts of which some are texts."""
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
+        return [HistoryMessage(each.id, each.role, text_of(each.content)) for each in history.messages]

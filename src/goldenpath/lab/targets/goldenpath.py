@@ -14,8 +14,18 @@ from goldenpath.lab.targets.web import Web, quoted, raise_for_status
 
 _SECRET: Final = "known to every user of the lab"  # noqa: S105
 _ABILITIES: Final[frozenset[Ability]] = frozenset(
-    ("login", "connect", "resume", "cancel", "history", "threads", "intrude")
+    ("login", "connect", "resume", "cancel", "history", "threads", "intrude", "trespass")
 )
+_UPGRADE: Final = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+_TRESPASSES: Final[dict[str, dict[str, str]]] = {
+    "no token": {},
+    "a made-up token": {"Authorization": "Bearer bWFkZQ.bWFkZQ.dXA"},
+}
 _UNAUTHORIZED: Final = 401
 _CONFLICT: Final = 409
 
@@ -31,6 +41,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Tokens(msgspec.Struct):
     access_token: str
+    expires_in: float | None = None
 
 
 class GoldenpathTarget:
@@ -68,12 +79,17 @@ class GoldenpathTarget:
                 status, body = await self.web.request("POST", "/v1/auth/register", json=account)
                 if status == _CONFLICT:
                     raise TargetError("refused", f"{email} exists with another password")
-        sink.answered(user, op, status, body if status >= 300 else b"")  # tokens do not go into a history
+        if status >= 300:
+            sink.answered(user, op, status, body)
         raise_for_status(status, body)
         try:
-            self.tokens[user] = msgspec.json.decode(body, type=_Tokens).access_token
+            tokens = msgspec.json.decode(body, type=_Tokens)
         except msgspec.MsgspecError as error:
             raise TargetError("garbage", f"the answer to the login: {error}") from None
+        self.tokens[user] = tokens.access_token
+        sink.answered(
+            user, op, status, msgspec.json.encode({"expires_in": tokens.expires_in})
+        )  # no tokens in a history
 
     def authorization(self, user: int) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens.get(user, '')}"}
@@ -137,3 +153,10 @@ class GoldenpathClient(SocketClient):
             return False
         self.send({"id": op.op, "op": "attach", "thread_id": op.thread, "after": {"seq": 0}})
         return True
+
+    async def trespass(self, op: Invoke) -> None:
+        authorization = _TRESPASSES[op.text]
+        for path, more in (("/v1/threads", {}), ("/v1/ws", _UPGRADE)):
+            async with self.target.web.stream("GET", path, headers={**authorization, **more}) as answer:
+                if answer.status < 400:
+                    raise TargetError("admitted", f"GET {path} answers {answer.status}", definite=False)

@@ -37,7 +37,7 @@ class _Socket(WSListener):
         self.transport = transport
         self.connection = self._client.sink.opened(self._client.user, self._client.viewer)
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             payload = frame.get_payload_as_bytes()
@@ -50,6 +50,8 @@ class _Socket(WSListener):
             self._client.sink.received(self._client.user, self.connection, payload)
         elif kind is WSMsgType.CLOSE:
             self._code = int.from_bytes(frame.get_payload_as_bytes()[:2], "big")
+            transport.send_close()  # a server may wait for the answer before it lets go
+            transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         self.transport = None
@@ -90,11 +92,12 @@ class SocketClient(UnableClient):
 
     def lost(self, socket_: _Socket, code: int) -> None:
         """A WebSocket is gone."""
-        if not socket_.connection:
-            return  # it never was there
+        connection, socket_.connection = socket_.connection, 0
+        if not connection:
+            return  # it never was there, or is known to be gone
         if self._socket is socket_:
             self._socket = None
-        record = self.sink.closed(self.user, socket_.connection, ours=socket_.ours, code=code)
+        record = self.sink.closed(self.user, connection, ours=socket_.ours, code=code)
         if self.on_closed is not None:
             self.on_closed(record, 0)
 
@@ -105,13 +108,15 @@ class SocketClient(UnableClient):
         self._socket.transport.send(WSMsgType.TEXT, msgspec.json.encode(message))
 
     def drop(self) -> None:
-        if self._socket is None or self._socket.transport is None:
+        dropped = self._socket
+        if dropped is None or dropped.transport is None:
             return
-        self._socket.ours = True
-        underlying = self._socket.transport.underlying_transport
+        dropped.ours = True
+        underlying = dropped.transport.underlying_transport
         with suppress(OSError, AttributeError):
             underlying.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         underlying.abort()
+        self.lost(dropped, 0)
 
     def pause(self, *, reading: bool) -> None:
         if self._socket is None or self._socket.transport is None:

@@ -45,6 +45,9 @@ class UnableClient:
     async def intrude(self, op: Invoke) -> bool:
         raise _unable(op.kind)
 
+    async def trespass(self, op: Invoke) -> None:
+        raise _unable(op.kind)
+
 
 def _unable(what: str) -> TargetError:
     return TargetError("unable", f"{what}: the target does not have this ability")

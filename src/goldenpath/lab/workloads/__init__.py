@@ -8,11 +8,23 @@ import msgspec
 
 from goldenpath.lab.workload import Workload, WorkloadSpec
 from goldenpath.lab.workloads.asking import Asking
+from goldenpath.lab.workloads.cancelling import Cancelling
+from goldenpath.lab.workloads.flooding import Flooding
 from goldenpath.lab.workloads.golden_path import GoldenPath
+from goldenpath.lab.workloads.intruder import Intruder
+from goldenpath.lab.workloads.reconnecting import Reconnecting
+from goldenpath.lab.workloads.slow_reader import SlowReader
+from goldenpath.lab.workloads.two_tabs import TwoTabs
 
 WORKLOADS: Final[dict[str, type[Workload]]] = {
     "asking": Asking,
     "golden_path": GoldenPath,
+    "cancelling": Cancelling,
+    "flooding": Flooding,
+    "intruder": Intruder,
+    "reconnecting": Reconnecting,
+    "slow_reader": SlowReader,
+    "two_tabs": TwoTabs,
 }
 
 

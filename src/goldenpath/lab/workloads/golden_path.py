@@ -7,7 +7,7 @@ import msgspec
 from goldenpath.lab.user import User
 from goldenpath.lab.workload import Iteration
 
-WORDS = "the quick brown fox jumps over the lazy dog and comes home along the golden path "
+WORDS = "the quick brown fox jumps over the lazy dog and comes home along the golden path: grüße, 金の道 🦊 "
 
 
 def filler(size: int) -> str:
