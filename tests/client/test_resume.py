@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldenpath.client.errors import Gap
-from goldenpath.client.resume import Reader, Subscription
+from goldenpath.client.resume import Reader, Reception
 from goldenpath.wire.commands import Cursor
 
 Seen = tuple[str, int] | Gap
@@ -39,10 +39,10 @@ class Consumer:
 
 @dataclass
 class Wire:
-    """A socket to a `Log`, with a subscription and consumers as the client runs them."""
+    """A socket to a `Log`, with a reception and consumers as the client runs them."""
 
     log: Log
-    subscription: Subscription = field(default_factory=Subscription)
+    reception: Reception = field(default_factory=Reception)
     consumers: list[Consumer] = field(default_factory=list)
     command: int = 0
     sent: int = 0
@@ -50,9 +50,9 @@ class Wire:
 
     def connect(self, after: Cursor | None) -> None:
         self.command += 1
-        self.subscription.ask(self.command, after)
+        self.reception.ask(self.command, after)
         epoch, seq, head, gap = self.log.attach(after)
-        assert self.subscription.attached(self.command, epoch, seq, head, gap)
+        assert self.reception.attached(self.command, epoch, seq, head, gap)
         if not gap:
             for consumer in self.consumers:
                 consumer.reader.place(epoch, head if after is None else seq)
@@ -69,11 +69,11 @@ class Wire:
             self.frame(self.sent)
 
     def frame(self, seq: int, is_snapshot: bool = False) -> None:
-        kind = self.subscription.receive(seq, is_snapshot)
-        epoch = self.subscription.epoch
+        kind = self.reception.receive(seq, is_snapshot)
+        epoch = self.reception.epoch
         for consumer in self.consumers if kind != "stale" else ():
             if kind == "snapshot":
-                gap = consumer.reader.offer_snapshot(epoch, seq, self.subscription.head)
+                gap = consumer.reader.offer_snapshot(epoch, seq, self.reception.head)
                 if gap is not None:
                     consumer.seen.append(gap)
                 continue
@@ -122,7 +122,7 @@ def test_through_any_cuts_a_reader_sees_every_event_once_in_order_or_a_gap(steps
         elif step == "deliver":
             wire.deliver(amount)
         elif step == "cut":
-            wire.subscription.lose()
+            wire.reception.lose()
             wire.connect(consumer.reader.cursor)
         elif step == "expire":
             log.floor = min(log.floor + amount, log.head + 1)
@@ -130,13 +130,13 @@ def test_through_any_cuts_a_reader_sees_every_event_once_in_order_or_a_gap(steps
         else:
             log.epoch, log.head, log.floor = log.epoch + "x", 0, 1
             gaps_expected = True
-            wire.subscription.lose()
+            wire.reception.lose()
             wire.connect(consumer.reader.cursor)
-    wire.subscription.lose()
+    wire.reception.lose()
     wire.connect(consumer.reader.cursor)
     wire.deliver(10**6)
     check_order(consumer.seen, start)
-    assert (wire.subscription.repeated, wire.subscription.skipped, wire.subscription.unfounded) == (0, 0, 0)
+    assert (wire.reception.repeated, wire.reception.skipped, wire.reception.unfounded) == (0, 0, 0)
     if not gaps_expected:
         assert consumer.seen == [("e1", seq) for seq in range(1, log.head + 1)]
     # Complete: the reader stands at the end of the log, whichever way it came there.
@@ -163,14 +163,14 @@ def test_whatever_a_broken_server_sends_nothing_is_repeated_reordered_or_silentl
         if step[0] == "reply":
             _, epoch, seq, head, gap = step
             wire.command += 1
-            wire.subscription.ask(wire.command, consumer.reader.cursor)
-            wire.subscription.attached(wire.command, epoch, seq, max(seq, head), gap)
+            wire.reception.ask(wire.command, consumer.reader.cursor)
+            wire.reception.attached(wire.command, epoch, seq, max(seq, head), gap)
             if not gap:
                 consumer.reader.place(epoch, seq)
         elif step[0] == "frame":
             wire.frame(step[1], is_snapshot=step[2])
         else:
-            wire.subscription.lose()
+            wire.reception.lose()
     check_order(consumer.seen, start)
 
 
@@ -183,7 +183,7 @@ def test_readers_that_share_a_subscription_each_see_their_own_rest_once(
     wire.consumers = [Consumer(Reader(Cursor(seq=place, epoch="e1"))) for place in places]
     wire.connect(Cursor(seq=min(places), epoch="e1"))
     wire.deliver(data.draw(st.integers(0, 30)))
-    # A slow one comes back, and the subscription moves to its place.
+    # A slow one comes back, and the reception moves to its place.
     wire.consumers.append(Consumer(Reader(Cursor(seq=late, epoch="e1"))))
     wire.connect(Cursor(seq=min(late, *(consumer.reader.seq for consumer in wire.consumers)), epoch="e1"))
     wire.deliver(100)
@@ -200,33 +200,33 @@ def test_a_reader_from_now_starts_where_the_reply_says() -> None:
 
 
 def test_frames_before_the_reply_belong_to_what_was_asked_before() -> None:
-    subscription = Subscription()
-    subscription.ask(1, None)
-    assert subscription.receive(5, is_snapshot=False) == "stale"
-    subscription.attached(1, "e", 4, 9, gap=False)
-    subscription.ask(2, Cursor(seq=1, epoch="e"))
-    assert subscription.receive(5, is_snapshot=False) == "stale"
-    assert not subscription.attached(1, "e", 4, 9, gap=False)
-    assert subscription.attached(2, "e", 1, 9, gap=False)
-    assert subscription.receive(2, is_snapshot=False) == "event"
+    reception = Reception()
+    reception.ask(1, None)
+    assert reception.receive(5, is_snapshot=False) == "stale"
+    reception.attached(1, "e", 4, 9, gap=False)
+    reception.ask(2, Cursor(seq=1, epoch="e"))
+    assert reception.receive(5, is_snapshot=False) == "stale"
+    assert not reception.attached(1, "e", 4, 9, gap=False)
+    assert reception.attached(2, "e", 1, 9, gap=False)
+    assert reception.receive(2, is_snapshot=False) == "event"
 
 
 def test_a_run_subscribes_only_where_nothing_is_subscribed() -> None:
-    subscription = Subscription()
-    assert subscription.ran(1, "e", 3)
-    assert (subscription.state, subscription.seq) == ("on", 3)
-    assert subscription.receive(4, is_snapshot=False) == "event"
-    assert subscription.ran(2, "e", 4)
-    assert subscription.receive(5, is_snapshot=False) == "event"
+    reception = Reception()
+    assert reception.ran(1, "e", 3)
+    assert (reception.state, reception.seq) == ("on", 3)
+    assert reception.receive(4, is_snapshot=False) == "event"
+    assert reception.ran(2, "e", 4)
+    assert reception.receive(5, is_snapshot=False) == "event"
 
 
 def test_a_detach_sent_after_a_run_undoes_its_subscription() -> None:
-    subscription = Subscription()
-    subscription.ran(1, "e", 3)
-    subscription.leave(3)
-    assert not subscription.ran(2, "e", 3)
-    assert subscription.state == "off"
-    assert subscription.ran(4, "e", 3)
+    reception = Reception()
+    reception.ran(1, "e", 3)
+    reception.leave(3)
+    assert not reception.ran(2, "e", 3)
+    assert reception.state == "off"
+    assert reception.ran(4, "e", 3)
 
 
 def test_a_cursor_beyond_the_end_of_the_log_is_a_gap() -> None:
@@ -244,17 +244,17 @@ def test_a_snapshot_meant_for_a_slower_reader_is_none_for_a_faster_one() -> None
 
 
 def test_a_reply_with_another_place_than_asked_and_no_gap_is_counted() -> None:
-    subscription = Subscription()
-    subscription.ask(1, Cursor(seq=4, epoch="e"))
-    assert subscription.attached(1, "e", 6, 9, gap=False)
-    assert subscription.unfounded == 1
+    reception = Reception()
+    reception.ask(1, Cursor(seq=4, epoch="e"))
+    assert reception.attached(1, "e", 6, 9, gap=False)
+    assert reception.unfounded == 1
 
 
 @pytest.mark.parametrize("command", [1, 3])
 def test_the_refusal_of_an_earlier_request_says_nothing(command: int) -> None:
-    subscription = Subscription()
-    subscription.ask(1, None)
-    subscription.ask(2, None)
-    assert not subscription.refused(command)
-    assert subscription.refused(2)
-    assert subscription.state == "off"
+    reception = Reception()
+    reception.ask(1, None)
+    reception.ask(2, None)
+    assert not reception.refused(command)
+    assert reception.refused(2)
+    assert reception.state == "off"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.dispatcher import Accepted
 from goldenpath.runtime.interfaces import LogStore, ThreadKey
-from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.runtime.run import Run
+from goldenpath.runtime.run_states import ENDED
 from goldenpath.runtime.settings import TierLimits
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.wire import events as ev

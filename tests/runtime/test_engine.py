@@ -15,7 +15,7 @@ from goldenpath.runtime.admission import Admission, Ticket
 from goldenpath.runtime.engine import CLEANUP_TIMEOUT, Engine, EngineFactory, Outcome
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.run import Run
-from goldenpath.runtime.streams import RunEndedError
+from goldenpath.runtime.spans import RunEndedError
 from goldenpath.runtime.sync_run import SyncRun
 from goldenpath.wire.errors import RequestError
 from tests.runtime.logs import Logs

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldenpath.runtime.interfaces import Commit, LogStore, ThreadKey
-from goldenpath.runtime.lifecycle import ENDED
+from goldenpath.runtime.run_states import ENDED
 from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.stores.sqlite_log import SCHEMA, SqliteLog

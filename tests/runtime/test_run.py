@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldenpath.runtime.run import AHEAD_EVENTS, MAX_THREADS, Interrupted, Run
-from goldenpath.runtime.streams import RunEndedError
+from goldenpath.runtime.spans import RunEndedError
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.order import OrderError

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from goldenpath.runtime.run import Run
-from goldenpath.runtime.streams import TextStream, ToolCallStream
+from goldenpath.runtime.spans import TextStream, ToolCallStream
 from goldenpath.runtime.sync_run import SyncRun, SyncTextStream, SyncToolCallStream
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError

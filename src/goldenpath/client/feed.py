@@ -6,7 +6,7 @@ from typing import Protocol
 
 from goldenpath.client.errors import Gap, ThreadDetached
 from goldenpath.client.frames import ServerFrame
-from goldenpath.client.resume import Subscription
+from goldenpath.client.resume import Reception
 from goldenpath.client.stream import Stream
 from goldenpath.wire.commands import Cursor
 
@@ -20,7 +20,7 @@ class Sender(Protocol):
 
 
 class Feed:
-    """The subscription to one thread and its streams.
+    """One thread's reception and its streams.
 
     There is one subscription per socket and thread, so it stands where the slowest of the streams stands that does
     not lag; what the others have seen already, their readers leave out.
@@ -28,7 +28,7 @@ class Feed:
 
     def __init__(self, sender: Sender, thread_id: str) -> None:
         self.thread_id = thread_id
-        self.subscription = Subscription()
+        self.reception = Reception()
         self.gaps = 0
         self._sender = sender
         self._streams: list[Stream] = []
@@ -41,16 +41,16 @@ class Feed:
     @property
     def is_subscribed(self) -> bool:
         """Whether the server counts this thread among the attached ones, as far as is known."""
-        return self.subscription.state != "off"
+        return self.reception.state != "off"
 
     # --- streams come and go ------------------------------------------------------------------------------------
 
     def follow(self, stream: Stream) -> None:
         """Begin to read, from where `stream` stands."""
         self._streams.append(stream)
-        subscription = self.subscription
-        if subscription.state == "on" and not stream.reader.is_placed:
-            stream.place(subscription.epoch, subscription.seq)
+        reception = self.reception
+        if reception.state == "on" and not stream.reader.is_placed:
+            stream.place(reception.epoch, reception.seq)
         else:
             self._ask()
 
@@ -59,12 +59,12 @@ class Feed:
         known and its events are gone; a snapshot at `seq` takes their place."""
         stream.place(epoch, 0 if gap else seq)
         self._streams.append(stream)
-        subscription = self.subscription
-        subscribed = subscription.ran(command, epoch, seq, gap=gap)
-        if subscription.state == "on":
-            covered = subscription.epoch == epoch and subscription.seq <= seq
+        reception = self.reception
+        subscribed = reception.ran(command, epoch, seq, gap=gap)
+        if reception.state == "on":
+            covered = reception.epoch == epoch and reception.seq <= seq
         else:
-            asked = subscription.asked
+            asked = reception.asked
             covered = subscribed and asked is not None and asked.epoch == epoch and asked.seq <= seq
         if not covered:
             self._ask()
@@ -92,7 +92,7 @@ class Feed:
         if self.is_subscribed:
             command = self._sender.send_detach(self.thread_id)
             if command is not None:
-                self.subscription.leave(command)
+                self.reception.leave(command)
 
     def unsubscribe_idle(self) -> None:
         """Ask for nothing more if nobody would read it."""
@@ -108,11 +108,11 @@ class Feed:
 
     def lose(self) -> None:
         """The connection is gone."""
-        self.subscription.lose()
+        self.reception.lose()
 
     def fail(self, error: Exception) -> None:
         """End all streams."""
-        self.subscription.lose()
+        self.reception.lose()
         streams, self._streams = self._streams, []
         for stream in streams:
             stream.fail(error)
@@ -121,7 +121,7 @@ class Feed:
         after = self._slowest()
         command = self._sender.send_attach(self.thread_id, after)
         if command is not None:
-            self.subscription.ask(command, after)
+            self.reception.ask(command, after)
 
     def _slowest(self) -> Cursor | None:
         """Where the subscription has to start so that no stream misses anything; None: from now."""
@@ -130,7 +130,7 @@ class Feed:
         if not placed:
             return None
         # One that stands in another log than the last known one has to learn of its gap first.
-        known = self.subscription.epoch
+        known = self.reception.epoch
         astray = [cursor for cursor in placed if known and cursor.epoch not in (None, known)]
         return min(astray or placed, key=lambda cursor: cursor.seq)
 
@@ -138,7 +138,7 @@ class Feed:
 
     def attached(self, command: int, reply: ServerFrame) -> None:
         """The reply to `attach`."""
-        if not self.subscription.attached(command, reply.epoch, reply.seq, reply.head, reply.gap):
+        if not self.reception.attached(command, reply.epoch, reply.seq, reply.head, reply.gap):
             return
         for stream in self._streams:
             if not reply.gap or not stream.reader.is_placed:
@@ -148,7 +148,7 @@ class Feed:
 
     def refused(self, command: int, error: Exception) -> None:
         """The refusal of `attach`."""
-        if self.subscription.refused(command):
+        if self.reception.refused(command):
             self.fail(error)
 
     def detached(self, reason: str) -> None:
@@ -158,10 +158,10 @@ class Feed:
     def receive(self, frame: ServerFrame) -> None:
         """An event's frame."""
         run_id, seq = frame.run_id, frame.seq
-        kind = self.subscription.receive(seq, run_id is None)
+        kind = self.reception.receive(seq, run_id is None)
         if kind == "stale":
             return
-        epoch = self.subscription.epoch
+        epoch = self.reception.epoch
         is_read = False
         for stream in self._streams:
             if stream.is_lagging:
@@ -169,7 +169,7 @@ class Feed:
             is_read = True
             verdict: bool | Gap | None
             if kind == "snapshot":
-                verdict = stream.reader.offer_snapshot(epoch, seq, self.subscription.head)
+                verdict = stream.reader.offer_snapshot(epoch, seq, self.reception.head)
             else:
                 verdict = stream.reader.offer(epoch, seq)
             if not verdict:

@@ -54,7 +54,7 @@ class LinkListener(Protocol):
         ...
 
 
-class _Outcome(NamedTuple):
+class _Ending(NamedTuple):
     """How an attempt to be connected ended, and what to do then."""
 
     advice: Advice
@@ -156,31 +156,31 @@ class Link:
             await self._clock.sleep(settings.backoff.delay(attempt, self._random, outcome.retry_after))
             attempt += 1
 
-    async def _renew(self) -> _Outcome | None:
+    async def _renew(self) -> _Ending | None:
         try:
             await self._tokens.renew(self._token)
         except RequestError as error:
-            return _Outcome("again" if error.row.retryable else "stop", error, error.retry_after)
+            return _Ending("again" if error.row.retryable else "stop", error, error.retry_after)
         except ConnectionLost as error:
-            return _Outcome("again", error)
+            return _Ending("again", error)
         return None
 
-    async def _one_connection(self) -> _Outcome:
+    async def _one_connection(self) -> _Ending:
         """Connect, be connected, and say how it ended."""
         self._was_used = False
         try:
             socket, welcome = await self._connect()
         except ProtocolViolation as error:
-            return _Outcome("stop", error)
+            return _Ending("stop", error)
         except RequestError as error:
             self._counts.failed_attempts += 1
-            return _Outcome(after_refusal(error), error, error.retry_after)
+            return _Ending(after_refusal(error), error, error.retry_after)
         except ConnectionLost as error:
             self._counts.failed_attempts += 1
-            return _Outcome("again" if error.code is None else after_close(error.code), error)
+            return _Ending("again" if error.code is None else after_close(error.code), error)
         except OSError as error:  # TimeoutError is one
             self._counts.failed_attempts += 1
-            return _Outcome("again", ConnectionLost(f"{self._url}: {error or type(error).__name__}"))
+            return _Ending("again", ConnectionLost(f"{self._url}: {error or type(error).__name__}"))
         self._counts.connections += 1
         watch = asyncio.create_task(self._watch(socket, welcome.heartbeat), name="goldenpath client watch")
         try:
@@ -194,11 +194,11 @@ class Link:
             socket.close(NORMAL)
             self._listener.down()
         if self._fault is not None:
-            return _Outcome("stop", self._fault)
+            return _Ending("stop", self._fault)
         reason = end.reason or "the connection ended"
         if end.code == UNAUTHORIZED:
-            return _Outcome("refresh", RequestError("unauthorized", reason))
-        return _Outcome(after_close(end.code), ConnectionLost(reason, code=end.code))
+            return _Ending("refresh", RequestError("unauthorized", reason))
+        return _Ending(after_close(end.code), ConnectionLost(reason, code=end.code))
 
     async def _connect(self) -> tuple[Socket, ServerFrame]:
         self._token = await self._tokens.valid()

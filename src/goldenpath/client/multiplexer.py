@@ -63,12 +63,12 @@ class Multiplexer:
         return msgspec.structs.replace(self._counts, renewals=self._tokens.renewals)
 
     def _count(self, feed: Feed) -> None:
-        subscription, counts = feed.subscription, self._counts
-        counts.duplicates += subscription.repeated
-        counts.skipped += subscription.skipped
-        counts.unfounded += subscription.unfounded
+        reception, counts = feed.reception, self._counts
+        counts.duplicates += reception.repeated
+        counts.skipped += reception.skipped
+        counts.unfounded += reception.unfounded
         counts.gaps += feed.gaps
-        subscription.repeated = subscription.skipped = subscription.unfounded = feed.gaps = 0
+        reception.repeated = reception.skipped = reception.unfounded = feed.gaps = 0
 
     async def aclose(self) -> None:
         """Close the connection; end all streams and commands with `ClientClosed`. Harmless when repeated."""

@@ -1,7 +1,7 @@
 """Which events are new, which were seen, which are missing: resuming without losing or repeating one.
 
 A thread's log numbers its events 1, 2, 3 ... within an epoch. A `Reader` is one consumer's place in it, and lets every
-event pass once and in order, or says that there is a gap, whatever the server sends. A `Subscription` is what one
+event pass once and in order, or says that there is a gap, whatever the server sends. A `Reception` is what one
 socket is asked to bring of one thread, on which several readers may live: it knows where the wire stands, which frames
 still belong to an earlier request, and whether the server keeps the protocol. Both are plain bookkeeping without I/O.
 """
@@ -65,7 +65,7 @@ class Reader:
 Frame = Literal["event", "snapshot", "stale", "repeated", "skipped"]
 
 
-class Subscription:
+class Reception:
     """What one socket brings of one thread.
 
     Commands have rising ids. Frames that arrive between asking anew and the reply belong to what was asked before, and

@@ -16,9 +16,9 @@ from goldenpath.clock import Clock
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.interfaces import LogStore, RunRow, RunStatus, ThreadKey, ThreadRow
-from goldenpath.runtime.lifecycle import ENDED
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.run_ends import RunEnds
+from goldenpath.runtime.run_states import ENDED
 from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog

@@ -20,7 +20,7 @@ from goldenpath.runtime.admission import Ticket
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run import Interrupted, Run
-from goldenpath.runtime.streams import RunEndedError
+from goldenpath.runtime.spans import RunEndedError
 from goldenpath.runtime.sync_run import SyncRun
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import Interrupt

@@ -17,10 +17,10 @@ from goldenpath.runtime.context import Principal, UserExecutionContext
 from goldenpath.runtime.engine import EngineFactory, Outcome, out_of_time
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.interfaces import RunRow
-from goldenpath.runtime.lifecycle import after
 from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run import Run, RunLimits
 from goldenpath.runtime.run_events import append_started, end_run
+from goldenpath.runtime.run_states import after
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire import events as ev

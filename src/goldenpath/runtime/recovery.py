@@ -16,8 +16,8 @@ import structlog
 from goldenpath.clock import Clock
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.interfaces import JournalEntry, LogStore, RunRow, Unfinished
-from goldenpath.runtime.lifecycle import after
 from goldenpath.runtime.run_events import append_started, end_run, lost
+from goldenpath.runtime.run_states import after
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.errors import GoldenpathError

@@ -14,12 +14,12 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from goldenpath.clock import Clock
-from goldenpath.runtime import streams
+from goldenpath.runtime import spans
 from goldenpath.runtime.containment import Contained
 from goldenpath.runtime.context import UserExecutionContext
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.offload import call_in_thread
-from goldenpath.runtime.streams import RunEndedError, Span, TextStream, ToolCallStream
+from goldenpath.runtime.spans import RunEndedError, Span, TextStream, ToolCallStream
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError, RequestError
@@ -180,18 +180,18 @@ class Run:
 
     def message(self, *, message_id: str | None = None, name: str | None = None) -> TextStream:
         """An assistant message that streams: `async with` it, and `write` its deltas; leaving the block ends it."""
-        return streams.message(self, message_id or new_id("msg"), name)
+        return spans.message(self, message_id or new_id("msg"), name)
 
     def reasoning(self, *, message_id: str | None = None) -> TextStream:
         """The agent's thoughts, shown apart from its answer: `async with` them, and `write` deltas."""
-        return streams.reasoning(self, message_id or new_id("rsn"))
+        return spans.reasoning(self, message_id or new_id("rsn"))
 
     def tool_call(
         self, name: str, *, tool_call_id: str | None = None, parent_message_id: str | None = None
     ) -> ToolCallStream:
         """A call of the tool `name`, as the user sees it: `async with` it, and stream its arguments with `args`. The
         result, where there is one, follows with `tool_result`."""
-        return streams.tool_call(self, tool_call_id or new_id("call"), name, parent_message_id)
+        return spans.tool_call(self, tool_call_id or new_id("call"), name, parent_message_id)
 
     async def tool_result(self, tool_call_id: str, content: ev.Content, *, message_id: str | None = None) -> None:
         """What the tool returned: text, or AG-UI content parts."""
@@ -225,7 +225,7 @@ class Run:
 
     def step(self, name: str) -> Span:
         """A named part of the work: `async with` it. The same name may not be open twice at once."""
-        return streams.step(self, name)
+        return spans.step(self, name)
 
     async def state(self, snapshot: Any) -> None:
         """Replace the shared state by any JSON value."""

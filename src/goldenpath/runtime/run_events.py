@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from goldenpath.runtime.engine import Outcome
 from goldenpath.runtime.interfaces import RunRow
-from goldenpath.runtime.lifecycle import Step, after
+from goldenpath.runtime.run_states import Step, after
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError

@@ -11,7 +11,7 @@ from goldenpath.clock import Clock
 from goldenpath.runtime.context import UserExecutionContext
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.run import Run
-from goldenpath.runtime.streams import TextStream, ToolCallStream
+from goldenpath.runtime.spans import TextStream, ToolCallStream
 from goldenpath.wire import events as ev
 
 T = TypeVar("T")

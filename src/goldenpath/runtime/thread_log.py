@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from goldenpath.runtime.interfaces import JournalEntry, RunRow, Segment, ThreadKey, ThreadRow
-from goldenpath.runtime.lifecycle import ENDED
+from goldenpath.runtime.run_states import ENDED
 from goldenpath.wire.coalesce import decode_coalesced
 from goldenpath.wire.errors import GoldenpathError
 from goldenpath.wire.events import Event

@@ -16,7 +16,7 @@ from goldenpath.runtime.agents.chat_messages import call_message, chat_messages,
 from goldenpath.runtime.agents.chat_reply import Arguments, Call, Piece, Reply, Text, Thought
 from goldenpath.runtime.agents.tools import FunctionTool
 from goldenpath.runtime.run import Run
-from goldenpath.runtime.streams import TextStream, ToolCallStream
+from goldenpath.runtime.spans import TextStream, ToolCallStream
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import is_name, new_id

@@ -16,7 +16,7 @@ from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.peers import Reservation
 from goldenpath.runtime.interfaces import RunRow, StoreError
-from goldenpath.runtime.lifecycle import ENDED
+from goldenpath.runtime.run_states import ENDED
 from goldenpath.runtime.thread_log import Follower, ThreadLog
 from goldenpath.wire.errors import GOING_AWAY
 from goldenpath.wire.events import CancelledOutcome, RunError, RunFinished, RunStarted, SuccessOutcome, encode

@@ -19,7 +19,7 @@ from goldenpath.runtime.interfaces import (
     ThreadRow,
     Unfinished,
 )
-from goldenpath.runtime.lifecycle import ENDED
+from goldenpath.runtime.run_states import ENDED
 from goldenpath.wire.ids import Epoch, RunId, UserId
 
 E = TypeVar("E", JournalEntry, Segment)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from goldenpath.runtime.interfaces import RunStatus
-from goldenpath.runtime.lifecycle import ENDED, TRANSITIONS, IllegalStepError, Step, after
+from goldenpath.runtime.run_states import ENDED, TRANSITIONS, IllegalStepError, Step, after
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 STEPS: tuple[Step, ...] = get_args(Step)
