@@ -24,7 +24,7 @@ from goldenpath.lab.report.words import amount
 from goldenpath.lab.targets import websocket
 from goldenpath.runtime import settings
 from goldenpath.runtime.gateway.routes import Route, routes
-from goldenpath.runtime.metrics import GAUGES, metric_name
+from goldenpath.runtime.metrics import kind_of, metric_name
 from goldenpath.wire import commands, errors, events
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -288,13 +288,13 @@ def metrics_page() -> str:
         server = App(settings.Settings(data_dir=directory)).build()
     rows = []
     for part, statistics in server.statistics.items():
-        kind = type(statistics())
-        notes = _notes(kind)
-        for field in kind.__struct_fields__:
+        record = type(statistics())
+        notes = _notes(record)
+        for field in record.__struct_fields__:
             name = metric_name(part, field)
-            is_gauge = field in GAUGES
-            shown = name if is_gauge or name.endswith("_total") else f"{name}_total"
-            rows.append((f"`{shown}`", "gauge" if is_gauge else "counter", notes[field]))
+            kind = kind_of(part, field)
+            shown = name if kind == "gauge" or name.endswith("_total") else f"{name}_total"
+            rows.append((f"`{shown}`", kind, notes[field]))
     return METRICS.format(metrics=_table(("metric", "kind", "meaning"), rows))
 
 

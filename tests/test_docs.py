@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from goldenpath import App, Run
+from goldenpath.client import Api
 from goldenpath.runtime.environ import load as load_settings
 from goldenpath.runtime.settings import Settings
 from goldenpath.wire.errors import CLOSE_CODES, ERRORS
@@ -48,6 +49,27 @@ def test_the_tour_leads_along_files_that_exist() -> None:
     assert named
     for name in named:
         assert [place for place in ("", "runtime", "runtime/gateway") if (package / place / name).exists()], name
+
+
+def test_the_tour_names_every_module_of_the_runtime() -> None:
+    text = (ROOT / "docs/tour.md").read_text()
+    runtime = ROOT / "src/goldenpath/runtime"
+    modules = {str(path.relative_to(runtime)) for path in runtime.rglob("*.py") if path.name != "__init__.py"}
+    named = set(re.findall(r"`(?:runtime/)?([\w/]+\.py)`", text))
+    assert {name for name in modules if not {name, name.removeprefix("gateway/")} & named} == set()
+
+
+def test_the_python_client_has_every_call_that_does_not_stream(server: ServerProcess) -> None:
+    called_otherwise = {"run": "run_status", "cancel": "cancel_run"}
+    calls = {
+        call["operationId"]
+        for path in httpx.get(f"{server.url}/openapi.json").json()["paths"].values()
+        for call in path.values()
+        if call["tags"][0] in {"auth", "agents", "threads"}
+        and not any("text/event-stream" in answer.get("content", ()) for answer in call["responses"].values())
+    }
+    assert "ends" in calls
+    assert {name for name in calls if not hasattr(Api, called_otherwise.get(name, name))} == set()
 
 
 def test_everything_that_a_run_offers_is_described() -> None:

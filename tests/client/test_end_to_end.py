@@ -274,6 +274,17 @@ async def test_a_cancelled_run_keeps_what_it_said(server: ServerProcess) -> None
         assert messages[1].content
 
 
+async def test_the_ends_of_runs_are_those_that_did_not_just_finish(server: ServerProcess) -> None:
+    async with simulated(server.url, "ends@example.org") as client:
+        await (await client.run("echo", text="well", thread_id="t")).wait()
+        step = {"do": "error", "code": "upstream_unavailable", "message": "down"}
+        failed = await client.run("scripted", text=program(step), thread_id="t")
+        terminal = await failed.wait()
+        found = await client.api.ends("t")
+        assert (found.thread_id, [end.run_id for end in found.ends]) == ("t", [failed.run_id])
+        assert ev.decode_event(found.ends[0].event) == terminal
+
+
 async def test_a_deleted_thread_ends_streams_and_its_name_begins_a_new_log(server: ServerProcess) -> None:
     async with simulated(server.url, "delete@example.org") as client:
         await (await client.run("echo", text="old", thread_id="t")).wait()

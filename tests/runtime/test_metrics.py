@@ -4,22 +4,21 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import pytest
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from goldenpath import App, Run, Settings
-from goldenpath.runtime.admission import AdmissionStatistics
-from goldenpath.runtime.engine import EngineStatistics
-from goldenpath.runtime.event_log import EventLogStatistics
-from goldenpath.runtime.gateway.peers import PeerStatistics
-from goldenpath.runtime.metrics import GAUGES, registry_of
+from goldenpath.runtime.metrics import registry_of
 from tests.runtime.agents.stage import ALICE, Stage
 
 
 class Record(msgspec.Struct, frozen=True):
     connected: int
     accepted: int
-    create_seconds_total: float
+
+
+class Health(msgspec.Struct, frozen=True):
     healthy: bool
 
 
@@ -33,36 +32,32 @@ def scraped(text: bytes) -> dict[str, tuple[str, float]]:
 
 
 def test_every_field_is_a_metric_read_when_it_is_asked_for() -> None:
-    records = [Record(3, 10, 1.5, True), Record(2, 11, 1.75, False)]
-    registry = registry_of({"peers": lambda: records.pop(0)})
+    records = [Record(3, 10), Record(2, 11)]
+    registry = registry_of({"connections": lambda: records.pop(0), "log": lambda: Health(True)})
     assert scraped(generate_latest(registry)) == {
-        "goldenpath_peers_connected": ("gauge", 3.0),
-        "goldenpath_peers_accepted_total": ("counter", 10.0),
-        "goldenpath_peers_create_seconds_total": ("counter", 1.5),
-        "goldenpath_peers_healthy": ("gauge", 1.0),
+        "goldenpath_connections_connected": ("gauge", 3.0),
+        "goldenpath_connections_accepted_total": ("counter", 10.0),
+        "goldenpath_log_healthy": ("gauge", 1.0),
     }
-    assert scraped(generate_latest(registry))["goldenpath_peers_healthy"] == ("gauge", 0.0)
+    assert scraped(generate_latest(registry))["goldenpath_connections_connected"] == ("gauge", 2.0)
 
 
 def test_two_servers_of_one_process_have_figures_of_their_own() -> None:
-    one = registry_of({"peers": lambda: Record(1, 1, 1.0, True)})
-    other = registry_of({"peers": lambda: Record(2, 2, 2.0, True)})
-    assert scraped(generate_latest(one))["goldenpath_peers_connected"][1] == 1.0
-    assert scraped(generate_latest(other))["goldenpath_peers_connected"][1] == 2.0
+    one = registry_of({"connections": lambda: Record(1, 1)})
+    other = registry_of({"connections": lambda: Record(2, 2)})
+    assert scraped(generate_latest(one))["goldenpath_connections_connected"][1] == 1.0
+    assert scraped(generate_latest(other))["goldenpath_connections_connected"][1] == 2.0
     assert not [family for family in REGISTRY.collect() if family.name.startswith("goldenpath")]
 
 
-def test_what_goes_up_and_down_is_a_gauge() -> None:
-    growing = {
-        field
-        for record in (AdmissionStatistics, EngineStatistics, EventLogStatistics, PeerStatistics)
-        for field in record.__struct_fields__
-        if field not in GAUGES
-    }
-    assert growing == {
-        "accepted", "admitted", "cleaned", "commits", "create_seconds_total", "created", "events", "failures",
-        "refused",
-    }  # fmt: skip
+def test_a_figure_of_no_known_kind_is_refused_rather_than_shown_as_a_counter() -> None:
+    class New(msgspec.Struct, frozen=True):
+        sleepers: int
+
+    with pytest.raises(LookupError, match="goldenpath_connections_sleepers is neither a gauge nor a counter"):
+        generate_latest(registry_of({"connections": lambda: New(1)}))
+    with pytest.raises(LookupError, match="goldenpath_beds_connected"):
+        generate_latest(registry_of({"beds": lambda: Record(1, 1)}))
 
 
 async def test_the_figures_of_a_server_are_plain_and_name_nobody(tmp_path: Path) -> None:

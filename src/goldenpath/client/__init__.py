@@ -7,7 +7,18 @@ from goldenpath.client.link import LinkSettings
 from goldenpath.client.reconnect import Backoff
 from goldenpath.client.statistics import ClientStatistics
 from goldenpath.client.stream import Attachment, Delivery, Run
-from goldenpath.wire.answers import AgentInfo, Me, RunInfo, RunSummary, ThreadInfo, Threads, ThreadSummary, Tokens
+from goldenpath.wire.answers import (
+    AgentInfo,
+    Ends,
+    Me,
+    RunEnd,
+    RunInfo,
+    RunSummary,
+    ThreadInfo,
+    Threads,
+    ThreadSummary,
+    Tokens,
+)
 from goldenpath.wire.commands import Cursor
 from goldenpath.wire.errors import GoldenpathError, RequestError
 
@@ -22,6 +33,7 @@ __all__ = [
     "ConnectionLost",
     "Cursor",
     "Delivery",
+    "Ends",
     "Gap",
     "GoldenpathError",
     "History",
@@ -30,6 +42,7 @@ __all__ = [
     "ProtocolViolation",
     "RequestError",
     "Run",
+    "RunEnd",
     "RunInfo",
     "RunSummary",
     "Thread",

@@ -13,7 +13,7 @@ import msgspec
 from goldenpath.client.errors import ConnectionLost, ProtocolViolation
 from goldenpath.client.tokens import TokenKeeper
 from goldenpath.clock import Clock
-from goldenpath.wire.answers import AgentInfo, Agents, Me, Messages, RunInfo, ThreadInfo, Threads, Tokens
+from goldenpath.wire.answers import AgentInfo, Agents, Ends, Me, Messages, RunInfo, ThreadInfo, Threads, Tokens
 from goldenpath.wire.commands import Cursor
 from goldenpath.wire.errors import Problem, RequestError
 from goldenpath.wire.events import Message, decode_message
@@ -118,6 +118,11 @@ class Api:
             Cursor(seq=found.seq, epoch=found.epoch),
             [decode_message(message) for message in found.messages],
         )
+
+    async def ends(self, thread_id: str) -> Ends:
+        """How those of the thread's runs ended that did not just finish, as far as their events are held. The terminal
+        events are JSON: `goldenpath.wire.events.decode_event` reads one."""
+        return await self._get(_path("threads", thread_id, "ends"), Ends)
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete the thread and cancel its runs. Who follows it is detached."""

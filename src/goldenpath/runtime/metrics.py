@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final, Literal
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-GAUGES = frozenset(
-    {
-        "connected", "users", "peak", "active", "waiting", "running", "waiting_users", "logs", "idle_logs",
-        "idle_bytes", "bytes", "followers", "last_commit_duration", "healthy", "create_seconds_max",
-        "passwords_pending", "password_seconds", "failing_emails", "verified_tokens", "revoked_sessions",
-    }
-)  # fmt: skip
-"""The figures that go up and down; every other one only grows."""
+Kind = Literal["gauge", "counter"]
+
+KINDS: Final[dict[str, dict[Kind, tuple[str, ...]]]] = {
+    "connections": {"gauge": ("connected", "users", "peak"), "counter": ("accepted", "refused")},
+    "engines": {"gauge": ("active", "create_seconds_max"), "counter": ("created", "cleaned", "create_seconds_total")},
+    "admission": {"gauge": ("running", "waiting", "waiting_users", "peak"), "counter": ("admitted", "refused")},
+    "log": {
+        "gauge": ("logs", "idle_logs", "idle_bytes", "bytes", "followers", "last_commit_duration", "healthy"),
+        "counter": ("commits", "events", "failures"),
+    },
+    "accounts": {
+        "gauge": (
+            "passwords_pending", "password_seconds", "failing_emails", "verified_tokens", "revoked_sessions",
+        ),
+        "counter": ("passwords_refused",),
+    },
+}  # fmt: skip
+"""Of each part's statistics: which figures go up and down, and which only grow."""
 
 Statistics = Callable[[], msgspec.Struct]
 
@@ -24,6 +35,14 @@ Statistics = Callable[[], msgspec.Struct]
 def metric_name(part: str, field: str) -> str:
     """The metric of a field of a part's statistics; of a counter Prometheus adds `_total`."""
     return f"goldenpath_{part}_{field}"
+
+
+def kind_of(part: str, field: str) -> Kind:
+    """Whether a figure is a gauge or a counter. Raises LookupError where `KINDS` does not say so."""
+    for kind, fields in KINDS.get(part, {}).items():
+        if field in fields:
+            return kind
+    raise LookupError(f"{metric_name(part, field)} is neither a gauge nor a counter: say in KINDS what it is")
 
 
 class StatisticsCollector(Collector):
@@ -38,8 +57,8 @@ class StatisticsCollector(Collector):
             for field in record.__struct_fields__:
                 name = metric_name(part, field)
                 text = f"{part}: {field.replace('_', ' ')}"
-                kind = GaugeMetricFamily if field in GAUGES else CounterMetricFamily
-                yield kind(name, text, value=float(getattr(record, field)))
+                family = GaugeMetricFamily if kind_of(part, field) == "gauge" else CounterMetricFamily
+                yield family(name, text, value=float(getattr(record, field)))
 
 
 def registry_of(parts: dict[str, Statistics]) -> CollectorRegistry:

@@ -46,7 +46,7 @@ class Pages:
         return [
             Route("GET", "/", "chat", "The chat page", 200, "pages", open=self.chat, media_type="text/html"),
             Route(
-                "GET", "/assets/{path:path}", "asset", "A file of the pages", 200, "pages", ("not_found",),
+                "GET", "/assets/{path:path}", "asset", "A file of the pages", 200, "pages", errors=("not_found",),
                 open=self.asset, media_type="*/*",
             ),
         ]  # fmt: skip

@@ -49,7 +49,7 @@ class Probes:
         return [
             Route("GET", "/livez", "livez", "Alive", 200, "probes", answer=Alive, open=self.livez),
             Route(
-                "GET", "/readyz", "readyz", "Can take traffic", 200, "probes", ("overloaded", "draining"),
+                "GET", "/readyz", "readyz", "Can take traffic", 200, "probes", errors=("overloaded", "draining"),
                 answer=Ready, open=self.readyz,
             ),
             Route("GET", "/health", "health", "The state in detail", 200, "probes", answer=Health, open=self.health),

@@ -79,20 +79,20 @@ def routes(api: HttpApi) -> list[Route]:
     return [
         Route(
             "POST", "/v1/auth/register", "register", "Create a user and log in", 201, "auth",
-            ("forbidden", "conflict"), answers.Credentials, answers.Tokens, open=api.register,
+            errors=("forbidden", "conflict"), body=answers.Credentials, answer=answers.Tokens, open=api.register,
         ),
         Route(
             "POST", "/v1/auth/login", "login", "Log in with e-mail and password", 200, "auth",
-            ("unauthorized", "rate_limited"), answers.Credentials, answers.Tokens, open=api.login,
+            errors=("unauthorized", "rate_limited"), body=answers.Credentials, answer=answers.Tokens, open=api.login,
         ),
         Route(
             "POST", "/v1/auth/refresh", "refresh", "Exchange a refresh token for new tokens", 200, "auth",
-            ("unauthorized",), answers.RefreshRequest, answers.Tokens, open=api.refresh,
+            errors=("unauthorized",), body=answers.RefreshRequest, answer=answers.Tokens, open=api.refresh,
         ),
         Route(
             "POST", "/v1/auth/simulate", "simulate", "Log in as a simulated user, never in production", 200, "auth",
-            ("unauthorized", "forbidden", "not_configured"), answers.SimulateRequest, answers.Tokens,
-            open=api.simulate,
+            errors=("unauthorized", "forbidden", "not_configured"),
+            body=answers.SimulateRequest, answer=answers.Tokens, open=api.simulate,
             parameters=(Parameter("X-Simulation-Key", "header", {"type": "string"}, "The simulation key."),),
         ),
         Route("POST", "/v1/auth/logout", "logout", "End this session", 204, "auth", own=api.logout),
@@ -104,12 +104,14 @@ def routes(api: HttpApi) -> list[Route]:
         Route(
             "POST", "/v1/agents/{agent}/run", "run_agent", "Run an agent; AG-UI events of this run over SSE", 200,
             "agents",
-            ("unknown_agent", "not_found", "conflict", "quota_exceeded", "rate_limited", "queue_full", "draining"),
-            RunAgentInput, stream=api.run_agent,
+            errors=(
+                "unknown_agent", "not_found", "conflict", "quota_exceeded", "rate_limited", "queue_full", "draining",
+            ),
+            body=RunAgentInput, stream=api.run_agent,
         ),
         Route(
-            "GET", "/v1/threads", "threads", "My threads, newest first", 200, "threads", ("bad_request",), None,
-            answers.Threads, own=api.threads,
+            "GET", "/v1/threads", "threads", "My threads, newest first", 200, "threads",
+            errors=("bad_request",), answer=answers.Threads, own=api.threads,
             parameters=(
                 Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "How many at most."),
                 Parameter("cursor", "query", {"type": "string"}, "next_cursor of the page before."),
@@ -117,23 +119,23 @@ def routes(api: HttpApi) -> list[Route]:
         ),
         Route(
             "GET", "/v1/threads/{thread_id}", "thread", "One thread", 200, "threads",
-            ("bad_request", "not_found"), None, answers.ThreadInfo, own=api.thread,
+            errors=("bad_request", "not_found"), answer=answers.ThreadInfo, own=api.thread,
         ),
         Route(
             "DELETE", "/v1/threads/{thread_id}", "delete_thread", "Delete a thread", 204, "threads",
-            ("bad_request", "not_found"), own=api.delete_thread,
+            errors=("bad_request", "not_found"), own=api.delete_thread,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/messages", "messages", "The history", 200, "threads",
-            ("bad_request", "not_found"), None, answers.Messages, own=api.messages,
+            errors=("bad_request", "not_found"), answer=answers.Messages, own=api.messages,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/ends", "ends", "How its runs ended, where they did not just finish", 200,
-            "threads", ("bad_request", "not_found"), None, answers.Ends, own=api.ends,
+            "threads", errors=("bad_request", "not_found"), answer=answers.Ends, own=api.ends,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/events", "events", "The log after a cursor, then live, over SSE", 200,
-            "threads", ("bad_request", "not_found", "rate_limited", "draining"), stream=api.events,
+            "threads", errors=("bad_request", "not_found", "rate_limited", "draining"), stream=api.events,
             parameters=(
                 Parameter("after", "query", _SEQ, "The last seq that was seen."),
                 Parameter("epoch", "query", _string(EPOCH_PATTERN), "Its epoch."),
@@ -142,11 +144,11 @@ def routes(api: HttpApi) -> list[Route]:
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/runs/{run_id}", "run", "One run", 200, "threads",
-            ("bad_request", "not_found"), None, answers.RunInfo, own=api.run,
+            errors=("bad_request", "not_found"), answer=answers.RunInfo, own=api.run,
         ),
         Route(
             "POST", "/v1/threads/{thread_id}/runs/{run_id}/cancel", "cancel", "Cancel a run", 202, "threads",
-            ("bad_request", "not_found"), None, answers.RunInfo, own=api.cancel,
+            errors=("bad_request", "not_found"), answer=answers.RunInfo, own=api.cancel,
         ),
     ]  # fmt: skip
 
