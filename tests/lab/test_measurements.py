@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from goldenpath.lab.histogram import Histogram
 from goldenpath.lab.judge import judge
-from goldenpath.lab.measurements import Measured, Measurements, Second, merged
+from goldenpath.lab.measurements import FLOOD, Measured, Measurements
 from goldenpath.lab.records import Record
 from tests.lab.histories import FORMAT, Script, whole_run
 
@@ -42,16 +41,10 @@ def test_durations_count_from_the_intended_start() -> None:
     assert longest(figures, "run") == pytest.approx(3.0)
     assert longest(figures, "lag") == pytest.approx(0.502)
     assert figures.users[1].count == 1
-    assert figures.first_tokens[101].count == 1
 
 
-def test_what_happened_is_counted_in_its_second() -> None:
-    figures = measured(one_run())
-    assert figures.seconds[99] == Second(offered=1)
-    assert figures.seconds[100] == Second(started=1)
-    assert figures.seconds[101] == Second(events=4)
-    assert figures.seconds[102] == Second(completed=1, events=2)
-    assert figures.events == 6
+def test_every_event_is_counted() -> None:
+    assert measured(one_run()).events == 6
 
 
 def test_a_run_that_was_cut_short_has_no_run_time() -> None:
@@ -74,31 +67,23 @@ def test_outcomes_by_their_codes() -> None:
     }
     assert "login" in figures.durations
     assert "connect" not in figures.durations
-    assert sum(second.failed for second in figures.seconds.values()) == 3
-
-
-def test_the_measurements_of_several_judges_add_up_to_those_of_one() -> None:
-    records = [one_run(user=user, wait=user * 0.7) for user in range(5)]
-    whole = merged([measured(own) for own in records])
-    assert whole.events == 30
-    assert whole.outcomes == {"ask": {"ok": 5}}
-    assert whole.durations["run"].count == 5
-    assert longest(whole, "run") == pytest.approx(3.0)
-    assert whole.durations["run"].total == pytest.approx(15.0)
-    assert sorted(whole.users) == [0, 1, 2, 3, 4]
-    assert sum(second.completed for second in whole.seconds.values()) == 5
-    assert Histogram.load(whole.durations["run"]).percentile(50) == pytest.approx(3.0, rel=0.01)
 
 
 def test_nothing_measured_is_nothing() -> None:
-    assert merged([]) == Measured() == merged([Measured(), Measured()])
     assert measured([]) == Measured()
 
 
-def test_what_is_merged_stays_as_it_was() -> None:
-    parts = [measured(one_run()), measured(one_run())]
-    merged(parts)
-    assert parts[0] == parts[1]
+def test_what_a_flood_asks_is_counted_apart_and_its_times_are_nobodys() -> None:
+    script = Script()
+    script.note("flood_begun", "1")
+    flood = script.invoke("ask", 1, run="flooding")
+    other = script.invoke("ask", 2, run="calm")
+    script.note("flood_ended", "1")
+    script.complete(flood, "fail", "quota_exceeded")
+    script.complete(other)
+    script.complete(script.invoke("ask", 1, run="calm"))
+    figures = measured(script.records)
+    assert figures.outcomes == {FLOOD: {"quota_exceeded": 1}, "ask": {"ok": 2}}
 
 
 def test_a_tick_tells_of_the_time_since_the_last() -> None:

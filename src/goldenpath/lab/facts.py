@@ -9,7 +9,7 @@ import msgspec
 
 from goldenpath.lab.checker import Finding
 from goldenpath.lab.histogram import Histogram
-from goldenpath.lab.measurements import Measured
+from goldenpath.lab.measurements import FLOOD, Measured
 from goldenpath.lab.records import Manifest
 from goldenpath.lab.timeline import Samples, Timeline
 
@@ -28,11 +28,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return Histogram() if dump is None else Histogram.load(dump)
 
     def outcomes(self, kind: str | None) -> dict[str, int]:
-        """How often operations of a kind (None: of all) were ok, or failed with which code. What was abandoned when the
-        run ended is neither."""
+        """How often operations of a kind (None: of all but floods) were ok, or failed with which code. What was
+        abandoned when the run ended is neither."""
         found: dict[str, int] = {}
         for name, counts in self.measured.outcomes.items():
-            if kind in (None, name):
+            if kind == name or (kind is None and name != FLOOD):
                 for code, count in counts.items():
                     if code != "abandoned":
                         found[code] = found.get(code, 0) + count

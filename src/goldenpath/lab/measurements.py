@@ -5,46 +5,30 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Final
 
 import msgspec
 
 from goldenpath.lab.checker import Checker
 from goldenpath.lab.frames import Frame
 from goldenpath.lab.histogram import Dump, Histogram
-from goldenpath.lab.records import Complete, Invoke
+from goldenpath.lab.records import Complete, Invoke, Noted
 from goldenpath.lab.stream import SeenRun, Stream
 
-K = TypeVar("K")
-
-
-class Second(msgspec.Struct, array_like=True):
-    """What happened within one second of a run."""
-
-    offered: int = 0
-    """Runs that should have begun."""
-    started: int = 0
-    """Runs that did begin."""
-    completed: int = 0
-    failed: int = 0
-    events: int = 0
+FLOOD: Final = "flood"
+"""As a kind of operation: what a user asks who floods the target. A refusal is what they have to get."""
 
 
 class Measured(msgspec.Struct):
-    """The measurements of one judge, or of several merged, as they travel and are stored."""
+    """What was measured in a run."""
 
     durations: dict[str, Dump] = {}
     """By name: `login`, `connect`, `first_token`, `run`, `history` ..., in seconds from the intended start. Besides:
     `golden_path`, to log in, to connect and to get the first answer, without what a user waits in between of their own
-    accord; `final_delivery`, from the last piece of an answer
-    to its run's end; `lag`, how late the lab itself began."""
+    accord; `final_delivery`, from the last piece of an answer to its run's end; `lag`, how late the lab itself was."""
     outcomes: dict[str, dict[str, int]] = {}
-    """By kind of operation: how many were ok, and how many failed, by code."""
+    """By kind of operation (or `FLOOD`): how many were ok, and how many failed, by code."""
     events: int = 0
-    seconds: dict[int, Second] = {}
-    """By the whole second of the history's clock."""
-    first_tokens: dict[int, Dump] = {}
-    """The same durations as `first_token`, by the second in which they ended."""
     users: dict[int, Dump] = {}
     """The same durations as `run`, by user."""
 
@@ -68,10 +52,10 @@ class Measurements(Checker):
         super().__init__()
         self._durations: dict[str, Histogram] = defaultdict(Histogram)
         self._outcomes: dict[str, Counter[str]] = defaultdict(Counter)
-        self._seconds: dict[int, Second] = defaultdict(Second)
-        self._first_tokens: dict[int, Histogram] = defaultdict(Histogram)
         self._users: dict[int, Histogram] = defaultdict(Histogram)
         self._asked: dict[tuple[int, str, str], Invoke] = {}
+        self._flooding: set[int] = set()
+        self._flood: set[int] = set()
         self._paths: dict[int, float] = {}
         self._events = 0
         self._recent: list[float] = []
@@ -80,13 +64,19 @@ class Measurements(Checker):
         if op.intended != op.at:
             self._durations["lag"].record(op.at - op.intended)
         if op.kind == "ask":
-            self._asked[op.user, op.thread, op.run] = op
-            self._seconds[int(op.intended)].offered += 1
-            self._seconds[int(op.at)].started += 1
+            if op.user in self._flooding:
+                self._flood.add(op.op)
+            else:
+                self._asked[op.user, op.thread, op.run] = op
+
+    def noted(self, record: Noted) -> None:
+        if record.kind == "flood_begun":
+            self._flooding.add(int(record.text))
+        elif record.kind == "flood_ended":
+            self._flooding.discard(int(record.text))
 
     def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:  # noqa: ARG002
         self._events += len(frames)
-        self._seconds[int(at)].events += len(frames)
 
     def ended(self, stream: Stream, run: SeenRun, at: float) -> None:
         op = self._asked.get((stream.user, stream.thread, run.run))
@@ -95,7 +85,6 @@ class Measurements(Checker):
         if run.first_at is not None:
             self._durations["first_token"].record(run.first_at - op.intended)
             self._recent.append(run.first_at - op.intended)
-            self._first_tokens[int(run.first_at)].record(run.first_at - op.intended)
         if run.outcome == "success":
             self._durations["run"].record(at - op.intended)
             self._users[op.user].record(at - op.intended)
@@ -108,14 +97,11 @@ class Measurements(Checker):
     def completed(self, op: Invoke, record: Complete) -> None:
         self.checked += 1
         ok = record.outcome == "ok"
-        self._outcomes[op.kind]["ok" if ok else record.code or record.outcome] += 1
+        kind = FLOOD if op.op in self._flood else op.kind
+        self._outcomes[kind]["ok" if ok else record.code or record.outcome] += 1
         if op.kind == "ask":
+            self._flood.discard(op.op)
             self._asked.pop((op.user, op.thread, op.run), None)
-            second = self._seconds[int(record.at)]
-            if ok:
-                second.completed += 1
-            else:
-                second.failed += 1
         elif ok:
             taken = record.at - op.intended
             self._durations[op.kind].record(taken)
@@ -139,30 +125,5 @@ class Measurements(Checker):
             durations={name: histogram.dump() for name, histogram in self._durations.items()},
             outcomes={kind: dict(counts) for kind, counts in self._outcomes.items()},
             events=self._events,
-            seconds=dict(self._seconds),
-            first_tokens={second: histogram.dump() for second, histogram in self._first_tokens.items()},
             users={user: histogram.dump() for user, histogram in self._users.items()},
         )
-
-
-def merged(parts: Sequence[Measured]) -> Measured:
-    """What several processes measured, put together."""
-    whole = Measured()
-    for part in parts:
-        _merge_dumps(whole.durations, part.durations)
-        _merge_dumps(whole.first_tokens, part.first_tokens)
-        _merge_dumps(whole.users, part.users)
-        whole.events += part.events
-        for kind, counts in part.outcomes.items():
-            whole.outcomes[kind] = dict(Counter(whole.outcomes.get(kind, {})) + Counter(counts))
-        for at, second in part.seconds.items():
-            known = whole.seconds.setdefault(at, Second())
-            for field in Second.__struct_fields__:
-                setattr(known, field, getattr(known, field) + getattr(second, field))
-    return whole
-
-
-def _merge_dumps(into: dict[K, Dump], dumps: dict[K, Dump]) -> None:
-    for key, dump in dumps.items():
-        known = into.get(key)
-        into[key] = dump if known is None else Histogram.load(known).merge(Histogram.load(dump)).dump()

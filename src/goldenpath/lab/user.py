@@ -70,6 +70,7 @@ class User:
         self._threads: set[str] = set()
         self._coming_back: asyncio.Task[None] | None = None
         self._leaving = False
+        self._floods = 0
         self._intended: float | None = None
 
     def begin(self, intended: float) -> None:
@@ -209,12 +210,17 @@ class User:
 
     @contextmanager
     def flood(self) -> Iterator[None]:
-        """What comes in this block is a flood, in which the others are to fare as well as outside of it."""
-        self._recorder.noted("flood_begun", str(self.number))
+        """What comes in this block is a flood, in which the others are to fare as well as outside of it. Blocks may
+        overlap: the flood is over with the last."""
+        if self._floods == 0:
+            self._recorder.noted("flood_begun", str(self.number))
+        self._floods += 1
         try:
             yield
         finally:
-            self._recorder.noted("flood_ended", str(self.number))
+            self._floods -= 1
+            if self._floods == 0:
+                self._recorder.noted("flood_ended", str(self.number))
 
     async def trespass(self, credential: Credential) -> None:
         """Try to get in with a credential that is none; ok when that was refused. Nothing where the target knows no

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from goldenpath.lab.user import User
 from goldenpath.lab.workload import Iteration
 from goldenpath.lab.workloads.golden_path import filler
 from goldenpath.lab.workloads.together import together
+
+CALM: Final = 8
+"""In how many threads a user asks by turns: a connection follows a bounded number of threads at once."""
 
 
 class Flooding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,7 +31,7 @@ class Flooding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         text = f"{{canary}} {filler(self.characters)}"
         if user.number == 0 and iteration.turn % self.every == self.every // 2:
             with user.flood():
-                threads = (user.thread(f"flood-{iteration.turn}-{number}") for number in range(self.flood))
+                threads = (user.thread(f"flood-{number}") for number in range(self.flood))
                 await together(*(user.ask(text, thread=thread, answer=text) for thread in threads))
         else:
-            await user.ask(text, thread=user.thread(f"calm-{iteration.turn}"), answer=text)
+            await user.ask(text, thread=user.thread(f"calm-{iteration.turn % CALM}"), answer=text)
