@@ -57,7 +57,15 @@ def _cases() -> Iterator[Case]:
     yield _case("tabs", "two_tabs", {"characters": 160}, users=5, arrivals=2)
     yield _case("reconnects", "reconnecting", {"characters": 800}, users=6, arrivals=3, levels=(ANSWERS,))
     yield _case("retries", "reconnecting", {"characters": 160, "drops": 2, "within": 0.002}, users=10, arrivals=2)
-    yield _case("forgotten", "reconnecting", {"characters": 1_600}, users=5, arrivals=2, settings=Settings(held=8))
+    yield _case(
+        "forgotten",
+        "reconnecting",
+        {"characters": 1_600},
+        users=5,
+        arrivals=2,
+        settings=Settings(held=8),
+        levels=(ANSWERS,),
+    )
     yield _case("cancels", "cancelling", {"characters": 800, "within": 0.08}, users=6, arrivals=3)
     yield _case("intruders", "intruder", users=6, arrivals=3)
     yield _case(
@@ -72,10 +80,10 @@ def _cases() -> Iterator[Case]:
     yield _case(
         "flood",
         "flooding",
-        {"flood": 200, "every": 8, "characters": 64},
+        {"flood": 120, "every": 8, "characters": 64},
         users=8,
         arrivals=constant(70, 1.3),
-        settings=Settings(places=4),
+        settings=Settings(pace=0.002, places=4),
     )
     yield _case(
         "steady",

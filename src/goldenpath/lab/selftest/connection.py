@@ -38,21 +38,24 @@ class Connection:
         """When its token does, on the loop's clock."""
         self.subscriptions: dict[str, Subscription] = {}
         self._replies: list[dict[str, Any]] = []
+        self._ready: dict[str, None] = {}
+        """The threads in which there may be something to send."""
         self._awake = asyncio.Event()
 
     def reply(self, reply: dict[str, Any]) -> None:
         """To be sent before all further events."""
         self._replies.append(reply)
-        self.wake()
+        self._awake.set()
 
     def subscribe(self, thread: Thread, seq: int) -> Subscription:
         """Events of `thread` after `seq` are to be sent; instead of what was to be sent of it before."""
         subscription = self.subscriptions[thread.thread_id] = Subscription(thread, seq)
-        self.wake()
+        self.wake(thread)
         return subscription
 
-    def wake(self) -> None:
-        """There may be something to send."""
+    def wake(self, thread: Thread) -> None:
+        """There may be something to send of `thread`."""
+        self._ready[thread.thread_id] = None
         self._awake.set()
 
     async def something(self) -> None:
@@ -63,20 +66,25 @@ class Connection:
     @property
     def is_left_behind(self) -> bool:
         """Whether a log does not hold any more what comes next: who comes back is told of the gap."""
-        return any(not each.thread.holds(each.seq) for each in self.subscriptions.values())
+        return any(not each.thread.holds(each.seq) for each in self.ready())
+
+    def ready(self) -> list[Subscription]:
+        """Where there may be something to send."""
+        return [self.subscriptions[name] for name in self._ready if name in self.subscriptions]
 
     def take_replies(self) -> list[bytes]:
         """Replies, as lines."""
         replies, self._replies = self._replies, []
         return [_encode(reply) for reply in replies]
 
-    @staticmethod
-    def next_entries(subscription: Subscription) -> list[Entry]:
+    def next_entries(self, subscription: Subscription) -> list[Entry]:
         """What comes next in a subscription, which moves on."""
         snapshot, subscription.snapshot = subscription.snapshot, None
         entries = subscription.thread.after(subscription.seq, AT_ONCE)
         if entries:
             subscription.seq = entries[-1].seq
+        if subscription.seq == subscription.thread.head:
+            self._ready.pop(subscription.thread.thread_id, None)
         return entries if snapshot is None else [snapshot, *entries]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from random import Random
 from typing import Any, Final, Literal, Protocol
@@ -38,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many events a log holds."""
     token_seconds: float = 900.0
     max_queued: int = 1_000
-    """How many runs of one user may wait."""
+    """How many runs of one user may wait or be under way."""
 
 
 class Refusal(Exception):
@@ -77,6 +78,8 @@ class ReferenceServer:
         """By user and id."""
         self.connections: set[Connection] = set()
         self.turns = Turns(settings.places)
+        self._accepted: Counter[str] = Counter()
+        """By user: runs that have not ended."""
         self._tokens: dict[str, tuple[str, float]] = {}
         self._work: set[asyncio.Task[None]] = set()
 
@@ -186,8 +189,9 @@ class ReferenceServer:
 
     def accept(self, thread: Thread, run_id: str, text: str) -> Run:
         """A run that will be carried out."""
-        if sum(len(each.queue) for each in self.listed(thread.user)) >= self.settings.max_queued:
+        if self._accepted[thread.user] >= self.settings.max_queued:
             raise Refusal(429, "quota_exceeded", "too many runs wait")
+        self._accepted[thread.user] += 1
         run = thread.runs[run_id] = Run(thread, run_id, text)
         thread.queue.append(run)
         if len(thread.queue) == 1:
@@ -237,6 +241,7 @@ class ReferenceServer:
             finally:
                 self.turns.give_back()
                 thread.queue.popleft()
+                self._accepted[thread.user] -= 1
 
     async def execute(self, run: Run) -> None:
         """From a run's RUN_STARTED to its terminal event."""
@@ -271,7 +276,7 @@ class ReferenceServer:
         for connection in self.connections:
             subscription = connection.subscriptions.get(thread.thread_id)
             if subscription is not None and subscription.thread is thread:
-                connection.wake()
+                connection.wake(thread)
 
     # --- what readers get ---------------------------------------------------------------------------------------------
 
@@ -288,7 +293,7 @@ class ReferenceServer:
     def next_lines(self, connection: Connection) -> list[bytes]:
         """Replies first, then events."""
         lines = connection.take_replies()
-        for subscription in list(connection.subscriptions.values()):
+        for subscription in connection.ready():
             entries = connection.next_entries(subscription)
             if entries:
                 lines += lines_of(self.deliver(connection, subscription, entries))
