@@ -46,6 +46,7 @@ async def _goldenpath(engines: int) -> list[float]:
     from goldenpath.runtime.stores.database import Database  # noqa: PLC0415
     from goldenpath.runtime.stores.sqlite_log import SqliteLog  # noqa: PLC0415
     from goldenpath.runtime.thread_log import ThreadLog  # noqa: PLC0415
+    from goldenpath.runtime.turns import Turns  # noqa: PLC0415
     from goldenpath.wire.events import RunAgentInput  # noqa: PLC0415
     from goldenpath.wire.ids import Epoch, RequestId, RunId, SessionId, ThreadId, UserId  # noqa: PLC0415
 
@@ -66,7 +67,7 @@ async def _goldenpath(engines: int) -> list[float]:
     key = ThreadKey(principal.user_id, ThreadId("thread-1"))
     log = ThreadLog(ThreadRow(key, Epoch("epoch"), clock.time(), clock.time()), durable=True)
     # Never opened: the agent says nothing.
-    event_log = EventLog(SqliteLog(Database(Path("unused.db"), ())), clock, settings)
+    event_log = EventLog(SqliteLog(Database(Path("unused.db"), ())), clock, settings, Turns(clock))
     limits = RunLimits(settings.max_event_bytes, settings.max_run_bytes)
     took = []
     gc.collect()

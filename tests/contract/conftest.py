@@ -69,6 +69,7 @@ async def join(history: History) -> AsyncIterator[Join]:
 
 FAULTS = ("run_failed", "request_failed", "command_failed", "upgrade_failed", "task_failed", "tick_failed",
           "commit_failed", "commits_ended", "recovery_failed", "replay_failed", "retention_failed",
+          "not_told", "run_not_ended",
           "exception was never retrieved", "Task was destroyed")  # fmt: skip
 """What a server writes when something failed that is its own."""
 

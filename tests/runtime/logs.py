@@ -16,6 +16,7 @@ from goldenpath.runtime.run_events import append_started, end_run
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.thread_log import Follower, ThreadLog
+from goldenpath.runtime.turns import Turns
 from goldenpath.wire import events as ev
 from goldenpath.wire.events import encode
 from goldenpath.wire.ids import RunId, ThreadId, UserId
@@ -106,8 +107,9 @@ class Logs:
         self.store = ControlledLog(store or MemoryLog())
         self.clock = clock or ManualClock()
         self.settings = Settings(**{"commit_interval": 0.0, **settings})
-        self.event_log = EventLog(self.store, self.clock, self.settings)
-        self.recovery = Recovery(self.event_log, self.store, self.clock, self.settings)
+        self.turns = Turns(self.clock)
+        self.event_log = EventLog(self.store, self.clock, self.settings, self.turns)
+        self.recovery = Recovery(self.event_log, self.event_log.commits, self.store, self.clock, self.settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Logs]:

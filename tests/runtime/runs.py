@@ -74,14 +74,17 @@ class Runs(Logs):
             admission=self.admission,
             engines=self.engines,
             event_log=self.event_log,
+            commits=self.event_log.commits,
             clock=self.clock,
             settings=self.settings,
         )
         self.dispatcher = Dispatcher(
             agents=self.agents,
             event_log=self.event_log,
+            commits=self.event_log.commits,
             scheduler=self.scheduler,
             store=self.store,
+            turns=self.turns,
             clock=self.clock,
             settings=self.settings,
         )

@@ -454,6 +454,71 @@ async def test_a_drain_without_runs_is_over_at_once(runs: Runs) -> None:
     assert runs.scheduler.draining
 
 
+async def test_whoever_repeats_a_drain_waits_for_it(runs: Runs, hand: Stagehand) -> None:
+    await runs.start("waits", "r1")
+    await until(lambda: hand.live)
+    drains = [asyncio.create_task(runs.scheduler.drain(10)) for _ in range(2)]
+    await turns()
+    assert [drain.done() for drain in drains] == [False, False]
+    drains[0].cancel()
+    await turns()
+    assert not drains[1].done()
+    hand.tell("r1")
+    await asyncio.wait_for(drains[1], 10)
+    assert hand.live == {}
+
+
+@asynccontextmanager
+async def unreadable(**settings: Any) -> AsyncIterator[tuple[Runs, Stagehand]]:
+    """A process whose store has the thread t1 with a history, and cannot read it while `reads_fail`."""
+    async with Runs().running() as earlier:
+        Stagehand(earlier)
+        await earlier.over(await earlier.start("quick", "r0"))
+    async with Runs(earlier.store.store, **settings).running() as runs:
+        yield runs, Stagehand(runs)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+async def test_a_drain_leaves_no_task_that_waits_for_a_history(queued: bool) -> None:
+    """Neither of a run that has its place nor of one that was stopped in the queue; the next start ends it."""
+    tiers = {"free": TierLimits(max_running=1)}
+    async with unreadable(tiers=tiers) as (runs, hand):
+        if queued:
+            await runs.start("waits", "r1", thread="t2")
+            await until(lambda: hand.live)
+        gate = runs.store.hold_read("messages", before=True)
+        accepted = await runs.start("waits", "r2")
+        runs.store.reads_fail = True
+        gate.set()
+        await runs.dispatcher.cancel(ANN, "t1", "r2")
+        await runs.meanwhile(runs.scheduler.drain(0))
+        await turns()
+        asked = runs.store.reads.count("messages")
+        runs.clock.advance(60)
+        await turns()
+        assert runs.store.reads.count("messages") == asked > 0
+        assert runs.scheduler.abandoned == 0
+        assert accepted.run.finished_at is None
+        runs.store.reads_fail = False
+    async with Runs(runs.store.store).running() as runs:
+        assert (await runs.dispatcher.run(ANN, "t1", "r2")).status == "interrupted"
+        assert [message.content for message in await runs.history()] == ["hello", "quick", "hello"]
+
+
+async def test_a_stop_while_the_history_cannot_be_read_loses_nothing_that_its_user_said() -> None:
+    async with unreadable() as (runs, hand):
+        gate = runs.store.hold_read("messages", before=True)
+        accepted = await runs.start("waits", "r1", text="do not lose this")
+        await runs.dispatcher.cancel(ANN, "t1", "r1")
+        runs.clock.advance(runs.settings.cancel_grace)
+        await turns()
+        assert accepted.run.finished_at is None
+        gate.set()
+        assert terminal(await runs.over(accepted)) == "cancelled"
+        assert not hand.live
+        assert (await runs.history())[-1].content == "do not lose this"
+
+
 async def test_a_place_is_given_back_when_the_end_is_durable_and_not_before(runs: Runs, hand: Stagehand) -> None:
     first = await runs.start("waits", "r1")
     second = await runs.start("quick", "r2")

@@ -108,3 +108,26 @@ async def test_an_agent_that_outlives_its_time_is_ended_after_the_grace(runs: Ru
     assert hand.plays("r1")
     hand.tell("r1")
     await until(lambda: not hand.live)
+
+
+@pytest.mark.parametrize("fault", ["the closing", "the history"])
+async def test_a_run_whose_end_fails_has_an_end_and_gives_its_place_back(
+    runs: Runs, hand: Stagehand, fault: str
+) -> None:
+    accepted = await runs.start("waits")
+    await until(lambda: hand.plays("r1"))
+    waiting = await runs.start("quick", "r2")
+    if fault == "the closing":
+        hand.live["r1"].order.places["message", object()] = None  # type: ignore[index] # only a fault of ours
+    else:
+        accepted.log.append(b"no event")
+    hand.tell("r1")
+    await until(lambda: accepted.run.finished_at is not None)
+    await until(lambda: waiting.run.finished_at is not None)
+    await runs.settle()
+    assert runs.admission.statistics().running == 0
+    assert runs.scheduler.active == 0
+    ended = await runs.dispatcher.run(principal(), "t1", "r1")
+    assert ended.status == ("failed" if fault == "the closing" else "finished")
+    if fault == "the closing":
+        assert terminal(await runs.said(accepted)) == "internal"

@@ -8,7 +8,8 @@ import pytest
 
 from goldenpath.clock import ManualClock
 from goldenpath.runtime import turns as module
-from goldenpath.runtime.turns import Turns
+from goldenpath.runtime.turns import Turns, TurnStatistics
+from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import UserId
 from tests.runtime.runs import turns as rounds
 
@@ -96,3 +97,48 @@ async def test_a_bounded_number_of_users_is_remembered_and_none_that_asks_is_for
     for number in range(10):
         await desk.work(UserId(f"user-{number}"), str(number))
     assert len(desk.turns._users) == 3
+
+
+async def test_beyond_a_bound_nobody_waits_and_other_users_are_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 2)
+    desk = Desk()
+    tasks = [desk.ask(ANN, str(number), 1.0) for number in range(3)]  # one works, two wait
+    await rounds()
+    for number in range(2):
+        with pytest.raises(RequestError) as refused:
+            await desk.work(ANN, "one too many")
+        assert (refused.value.code, refused.value.retry_after) == ("rate_limited", 1.0)
+        assert desk.turns.statistics() == TurnStatistics(working=1, waiting=2, taken=1, refused=number + 1)
+    await desk.work(BOB, "his own")
+    tasks[2].cancel()
+    await rounds()
+    tasks[2] = desk.ask(ANN, "instead", 1.0)
+    for _ in range(6):
+        await rounds()
+        desk.clock.advance(1.0)
+    await asyncio.gather(*tasks)
+    assert desk.begun == ["0", "his own", "1", "instead"]
+    assert desk.turns.statistics() == TurnStatistics(working=0, waiting=0, taken=4, refused=2)
+
+
+async def test_a_run_waits_for_the_pause_and_for_nobody_in_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 1)
+    desk = Desk()
+
+    async def run(name: str) -> None:
+        async with desk.turns.ahead(ANN):
+            desk.begun.append(name)
+
+    tasks = [desk.ask(ANN, "first", 2.0), desk.ask(ANN, "second", 2.0)]
+    await rounds()
+    await run("beside the first")
+    desk.clock.advance(2.0)
+    await rounds()
+    tasks.append(asyncio.create_task(run("after the pause")))
+    await rounds()
+    assert desk.begun == ["first", "beside the first"]
+    desk.clock.advance(2.0)
+    await rounds()
+    assert sorted(desk.begun[2:]) == ["after the pause", "second"]
+    desk.clock.advance(2.0)
+    await asyncio.gather(*tasks)

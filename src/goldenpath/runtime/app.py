@@ -37,6 +37,7 @@ from goldenpath.runtime.stores import sqlite_accounts, sqlite_log
 from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
 from goldenpath.runtime.stores.memory_log import MemoryLog
+from goldenpath.runtime.turns import Turns
 
 F = TypeVar("F", bound=Callable[[Any], Any])
 
@@ -50,20 +51,25 @@ class Server:
         self.settings = settings
         self.clock = clock
         store, accounts, self._storage = _stores(settings)
-        self.event_log = EventLog(store, clock, settings)
-        self.recovery = Recovery(self.event_log, store, clock, settings)
+        turns = Turns(clock)
+        self.event_log = EventLog(store, clock, settings, turns)
+        commits = self.event_log.commits
+        self.recovery = Recovery(self.event_log, commits, store, clock, settings)
         self.scheduler = Scheduler(
             admission=Admission(max_running=settings.max_engines, max_waiting=settings.max_waiting),
             engines=EngineFactory(clock),
             event_log=self.event_log,
+            commits=commits,
             clock=clock,
             settings=settings,
         )
         self.dispatcher = Dispatcher(
             agents=agents,
             event_log=self.event_log,
+            commits=commits,
             scheduler=self.scheduler,
             store=store,
+            turns=turns,
             clock=clock,
             settings=settings,
         )
@@ -73,6 +79,7 @@ class Server:
             scheduler=self.scheduler,
             recovery=self.recovery,
             event_log=self.event_log,
+            commits=commits,
             accounts=self.accounts,
             clock=clock,
             settings=settings,
@@ -82,6 +89,7 @@ class Server:
             "engines": self.scheduler.engines.statistics,
             "admission": self.scheduler.admission.statistics,
             "log": self.event_log.statistics,
+            "turns": turns.statistics,
             "accounts": self.accounts.statistics,
         }
         """By the part that they are of: the metrics."""

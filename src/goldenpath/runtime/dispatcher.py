@@ -15,6 +15,7 @@ import msgspec
 from goldenpath.clock import Clock
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import LogStore, RunRow, RunStatus, ThreadKey, ThreadRow
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.run_ends import RunEnds
@@ -67,19 +68,22 @@ class Dispatcher:
         *,
         agents: Registry,
         event_log: EventLog,
+        commits: GroupCommit,
         scheduler: Scheduler,
         store: LogStore,
+        turns: Turns,
         clock: Clock,
         settings: Settings,
     ) -> None:
         self.agents = agents
         self.event_log = event_log
+        self._commits = commits
         self._scheduler = scheduler
         self._store = store
         self._clock = clock
         self._settings = settings
         self._ends = RunEnds(event_log, store, settings.max_history_bytes)
-        self._turns = Turns(clock)
+        self._turns = turns
 
     # --- start --------------------------------------------------------------------------------------------------------
 
@@ -100,14 +104,14 @@ class Dispatcher:
             if known is None and named and log.may_have_had(run_id):
                 known = await self._store.run(log.epoch, run_id) or log.run(run_id)
             if known is not None:
-                await self.event_log.commits.committed()
+                await self._commits.committed()
                 if log.deleted:
                     raise RequestError("not_found", "the thread was deleted")
                 yield Accepted(log, known, self._position(log, known), known.status, known=True)
                 return
             row = self._accept(principal, request, log, run_id, request_id)
             seq, status = log.visible, row.status
-            await self.event_log.commits.committed()
+            await self._commits.committed()
             if log.deleted:
                 raise RequestError("not_found", "the thread was deleted")
             yield Accepted(log, row, seq, status, known=False)
@@ -119,7 +123,7 @@ class Dispatcher:
         agent = self.agents.get(request.agent, principal)
         if self._scheduler.draining:
             raise RequestError("draining", "the server is shutting down", retry_after=1.0)
-        if not self.event_log.commits.healthy:
+        if not self._commits.healthy:
             raise RequestError("overloaded", "the log cannot be written at present", retry_after=2.0)
         if log.deleted:
             raise RequestError("not_found", "the thread was deleted")
@@ -136,7 +140,7 @@ class Dispatcher:
         preempt = request.on_busy == "interrupt"
         self._scheduler.accept(log, row, agent, principal, request_id, run_input, preempt=preempt)
         log.updated_at = now
-        self.event_log.commits.save(log, row)
+        self._commits.save(log, row)
         return row
 
     def _position(self, log: ThreadLog, run: RunRow) -> int:
@@ -168,14 +172,8 @@ class Dispatcher:
             yield log
 
     async def threads(self, user_id: UserId, limit: int, before: tuple[float, str] | None) -> list[ThreadRow]:
-        """A page of a user's threads, newest first, with what is in memory on top of what is stored."""
-        await self.event_log.cache.recovery()
-        rows = await self._store.threads(user_id, limit, before)
-        for row in rows:
-            log = self.event_log.cache.logs.get(row.key)
-            if log is not None and log.epoch == row.epoch:
-                row.head = log.visible
-        return rows
+        """A page of a user's threads, newest first; `before` is where the page before ended."""
+        return await self.event_log.threads(user_id, limit, before)
 
     async def runs(self, log: ThreadLog) -> list[RunRow]:
         """The newest runs of a thread, oldest first."""
@@ -190,7 +188,7 @@ class Dispatcher:
     async def _ends_durable(self, log: ThreadLog) -> None:
         """Wait until every end of a run of `log` is durable: nobody may be told of one before."""
         if any(row.last_seq > log.visible for row in log.recent_runs.values()):
-            await self.event_log.commits.committed()
+            await self._commits.committed()
 
     async def run(self, principal: Principal, thread_id: str, run_id: str) -> RunRow:
         """One run. Raises `RequestError` (`not_found`)."""
@@ -202,13 +200,13 @@ class Dispatcher:
         if row is None and log.may_have_had(run_id):
             row = await self._store.run(log.epoch, run_id) or log.run(run_id)
         if row is not None and row.last_seq > log.visible:
-            await self.event_log.commits.committed()  # it has ended, but nobody may be told before that is durable
+            await self._commits.committed()  # it has ended, but nobody may be told before that is durable
         if row is None:
             raise RequestError("not_found", "there is no such run")
         return row
 
     async def messages(self, principal: Principal, thread_id: str) -> tuple[ThreadLog, int, list[bytes]]:
-        """The history, complete up to the returned seq. Raises `RequestError` (`not_found`)."""
+        """The history, complete up to the returned seq. Raises `RequestError`: `not_found`, `rate_limited`."""
         async with self.opened(principal, thread_id) as log:
             try:
                 seq, messages = await self.event_log.history(log)
@@ -219,7 +217,7 @@ class Dispatcher:
     async def ends(self, principal: Principal, thread_id: str) -> tuple[ThreadLog, list[RunEnd]]:
         """How the newest runs ended (`RunEnds.read`); no end is missing that is in the history as read before.
 
-        A user's come one after another (`Turns`). Raises `RequestError` (`not_found`).
+        A user's come one after another (`Turns`). Raises `RequestError`: `not_found`, `rate_limited`.
         """
         async with self.opened(principal, thread_id) as log:
             await self._ends_durable(log)
@@ -234,7 +232,7 @@ class Dispatcher:
         async with self.opened(principal, thread_id) as log:
             self.event_log.delete(log)
             self._scheduler.clear(log)
-            await self.event_log.commits.committed()
+            await self._commits.committed()
 
 
 def _input_of(request: RunRequest, thread_id: str, run_id: str) -> RunAgentInput:

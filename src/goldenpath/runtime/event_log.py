@@ -6,7 +6,6 @@ What is in memory is in the `LogCache`; what was appended goes to disk by the `G
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +29,7 @@ from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog, clip
 from goldenpath.runtime.turns import Turns
 from goldenpath.wire.events import decode_message, encode
-from goldenpath.wire.ids import new_epoch
+from goldenpath.wire.ids import UserId, new_epoch
 from goldenpath.wire.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -73,14 +72,14 @@ class EventLog:
     Belongs to one event loop. Cancelling a caller that waits loses nothing: what was appended is committed anyway.
     """
 
-    def __init__(self, store: LogStore, clock: Clock, settings: Settings) -> None:
+    def __init__(self, store: LogStore, clock: Clock, settings: Settings, turns: Turns) -> None:
         self._store = store
         self._clock = clock
         self._settings = settings
         self.cache = LogCache(store, settings.cache_bytes)
         self.commits = GroupCommit(store, clock, settings, shown=self.cache.rest, gone=self.cache.gone)
         """The way to disk: what appends to a log says so there."""
-        self._histories = Turns(clock)
+        self._turns = turns
         self.retention = Retention(store, self.cache, self.commits, clock, settings)
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -89,8 +88,7 @@ class EventLog:
         """Start committing. Returns what an earlier process left unfinished: until `Recovery` has ended those runs,
         everybody else waits for their threads."""
         number, unfinished = await self._store.recover()
-        loop = asyncio.get_running_loop()
-        self.cache.unrecovered = {left.thread.key: loop.create_future() for left in unfinished}
+        self.cache.close(left.thread.key for left in unfinished)
         self.commits.keeps_journal = bool(unfinished)
         self.commits.start(number)
         self.retention.start()
@@ -99,9 +97,7 @@ class EventLog:
     async def stop(self) -> None:
         """Commit what is pending, then stop. Nothing may be appended afterwards. Raises `StoreError` where something
         could not be written."""
-        for recovered in self.cache.unrecovered.values():
-            if not recovered.done():
-                recovered.set_result(None)
+        self.cache.stop()
         await self.retention.stop()
         await self.commits.stop()
 
@@ -175,6 +171,8 @@ class EventLog:
         if log.deleted:
             return
         self.commits.segment(log)
+        log.updated_at = self._clock.time()
+        self.commits.save(log, run)  # first: whatever becomes of the messages, the run has ended
         log.fold(log.head)
         transcript = log.transcript
         if transcript is not None:
@@ -185,8 +183,6 @@ class EventLog:
             transcript.mark_clean()
             log.message_count = len(transcript)
             log.history_bytes = transcript.size_bytes
-        log.updated_at = self._clock.time()
-        self.commits.save(log, run)
 
     def delete(self, log: ThreadLog) -> None:
         """Remove a thread and everything of it: at once for everybody in this process, on disk with the next commit."""
@@ -198,6 +194,17 @@ class EventLog:
             follower.on_deleted()
         log.followers.clear()
         self.commits.delete(log)
+
+    @asynccontextmanager
+    async def readmit(self, left: Unfinished) -> AsyncIterator[ThreadLog]:
+        """The log of a thread that an earlier process left unfinished runs in, with its transcript. When the context is
+        left everybody may open the log; where it is left by an error nobody may, and whoever tries gets `internal`.
+        """
+        log = ThreadLog(left.thread, durable=True)
+        with self.cache.readmit(log):
+            await self.prepare_transcript(log)
+            yield log
+        self.commits.keeps_journal = self.cache.recovering
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -222,10 +229,21 @@ class EventLog:
         log.floor = max(log.floor, log.tail)
         return None
 
+    async def threads(self, user_id: UserId, limit: int, before: tuple[float, str] | None) -> list[ThreadRow]:
+        """A page of a user's threads, newest first, with what is in memory on top of what is stored. `before` is where
+        the page before ended; None: there is none."""
+        await self.cache.recovery()
+        rows = await self._store.threads(user_id, limit, before)
+        for row in rows:
+            log = self.cache.logs.get(row.key)
+            if log is not None and log.epoch == row.epoch:
+                row.head = log.visible
+        return rows
+
     async def history(self, log: ThreadLog) -> tuple[int, list[bytes]]:
         """The messages, as JSON, complete up to the returned seq. A user's histories come one after another (`Turns`).
-        Raises `LogDeletedError`."""
-        async with self._histories.turn(log.key.user_id):
+        Raises `LogDeletedError`, `RequestError` (`rate_limited`). Cancelling is safe."""
+        async with self._turns.turn(log.key.user_id):
             return await self._history(log)
 
     async def _history(self, log: ThreadLog) -> tuple[int, list[bytes]]:
@@ -248,7 +266,8 @@ class EventLog:
     async def prepare_transcript(self, log: ThreadLog) -> None:
         """Load the transcript of a log whose next run is about to begin. Harmless when repeated.
 
-        Tries until the store can be read: a run without its history would lose what its user said.
+        Tries until the store can be read: a run without its history would lose what its user said. Taking it in
+        is a turn of the user's (`Turns`). Cancelling is safe.
         """
         while log.transcript is None and not log.deleted:
             try:
@@ -259,7 +278,8 @@ class EventLog:
                 await self._clock.sleep(LOAD_PAUSE)
         else:
             return
-        if log.transcript is None:
-            log.transcript = Transcript([decode_message(body) for body in messages])
-            log.transcript.mark_clean()
-            log.folded = log.head
+        async with self._turns.ahead(log.key.user_id):
+            if log.transcript is None:
+                log.transcript = Transcript([decode_message(body) for body in messages])
+                log.transcript.mark_clean()
+                log.folded = log.head

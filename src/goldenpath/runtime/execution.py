@@ -16,6 +16,7 @@ from goldenpath.runtime.admission import Ticket
 from goldenpath.runtime.context import Principal, UserExecutionContext
 from goldenpath.runtime.engine import EngineFactory, Outcome, out_of_time
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import RunRow
 from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run import Run, RunLimits
@@ -45,6 +46,7 @@ class Execution:
         request_id: RequestId,
         run_input: ev.RunAgentInput,
         event_log: EventLog,
+        commits: GroupCommit,
         engines: EngineFactory,
         clock: Clock,
         settings: Settings,
@@ -61,6 +63,7 @@ class Execution:
         self._request_id = request_id
         self._input = run_input
         self._event_log = event_log
+        self._commits = commits
         self._engines = engines
         self._clock = clock
         self._settings = settings
@@ -85,6 +88,11 @@ class Execution:
     def begun(self) -> bool:
         """Whether the run has left the queue."""
         return self._task is not None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether its agent is at work, or was before the run ended."""
+        return self._run is not None
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
@@ -115,19 +123,26 @@ class Execution:
 
     async def _work(self) -> None:
         try:
-            outcome = await self._carry_out()
-        except asyncio.CancelledError:
-            outcome = self.stop_reason or Outcome("cancelled")
-        except Exception as error:
-            _logger.exception("run_failed", run_id=self.run_id)
-            name = type(error).__name__
-            outcome = Outcome("failed", error=RequestError("internal", f"{name}; request {self._request_id}"))
-        for timer in (self._grace, self._overdue):
-            if timer is not None:
-                timer.cancel()
-        if not self.over:
-            self._end(self.stop_reason or outcome)
-        self._released(self)
+            try:
+                outcome = await self._carry_out()
+            except asyncio.CancelledError:
+                if not self.at_work:
+                    return  # `give_up`
+                outcome = self.stop_reason or Outcome("cancelled")
+            except Exception as error:
+                _logger.exception("run_failed", run_id=self.run_id)
+                outcome = self._internal(error)
+            for timer in (self._grace, self._overdue):
+                if timer is not None:
+                    timer.cancel()
+            if not self.over:
+                self._end(self.stop_reason or outcome)
+        finally:
+            self._released(self)
+
+    def _internal(self, error: Exception) -> Outcome:
+        text = f"{type(error).__name__}; request {self._request_id}"
+        return Outcome("failed", error=RequestError("internal", text))
 
     async def _carry_out(self) -> Outcome:
         await self._event_log.prepare_transcript(self.log)
@@ -143,7 +158,7 @@ class Execution:
 
     def _append_started(self) -> None:
         append_started(self.log, self.row, self._input, self._clock.time())
-        self._event_log.commits.save(self.log, self.row)  # when it began is durable together with its RUN_STARTED
+        self._commits.save(self.log, self.row)  # when it began is durable together with its RUN_STARTED
 
     def _make_run(self) -> Run:
         settings, clock = self._settings, self._clock
@@ -159,7 +174,7 @@ class Execution:
         messages = self.log.transcript.messages if self.log.transcript is not None else []
         limits = RunLimits(settings.max_event_bytes, settings.max_run_bytes)
         given = ev.decode_run_input(encode(self._input))  # the agent's own: the transcript keeps the messages of ours
-        return Run(context, given, messages, self.log, self._event_log.commits, clock, limits)
+        return Run(context, given, messages, self.log, self._commits, clock, limits)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
@@ -172,7 +187,9 @@ class Execution:
             return
         self.stop_reason = outcome
         if self._task is None or self._run is None:
-            return  # it is about to start, and will see the reason: it begins and ends all the same
+            # It is about to start, and will see the reason: it begins and ends all the same. Where its history cannot
+            # be read, that waits: ended without it, the run would lose what its user said.
+            return
         self._run.cancelled = True
         self._task.cancel()
         self._grace = self._clock.call_later(self._settings.cancel_grace, self._force)
@@ -201,6 +218,12 @@ class Execution:
             self._task.cancel()
             self._grace = self._clock.call_later(self._settings.cancel_grace, self._nudge)
 
+    def give_up(self) -> None:
+        """The server ends and the history could not be read: leave the run to the next start, which ends it. Harmless
+        for a run that has begun."""
+        if self._task is not None and not self.at_work:
+            self._task.cancel()
+
     def end_unbegun(self, outcome: Outcome) -> None:
         """Begin and end a queued run at once; its thread is free. Its transcript must be loaded."""
         self.leave_queue()
@@ -208,6 +231,16 @@ class Execution:
         self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
+        """End the run in its log. Where that fails, it fails: its thread must go on, and whoever waits be told."""
+        try:
+            self._write_end(outcome)
+        except Exception as error:
+            _logger.exception("run_not_ended", run_id=self.run_id)
+            if not self.over:
+                end_run(self.log, self.row, RunOrder(), self._internal(error), self._clock.time())
+                self._event_log.finish(self.log, self.row)
+
+    def _write_end(self, outcome: Outcome) -> None:
         """Close what is open and write the terminal event."""
         log, row = self.log, self.row
         if log.deleted:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from itertools import chain
+from typing import Final, NamedTuple, ParamSpec
 
 import msgspec
 import structlog
@@ -32,6 +33,8 @@ JOURNAL_ROWS: Final = 4096
 JOURNAL_BYTES: Final = 64 << 20
 """The same by what was written to the journal since, in bytes."""
 
+P = ParamSpec("P")
+
 _logger = structlog.get_logger("goldenpath.group_commit")
 
 
@@ -46,11 +49,15 @@ class _Taken(NamedTuple):
     deleted: list[ThreadLog]
     callbacks: list[Callable[[], None]]
     """Called when it is durable."""
+    waiting: list[asyncio.Future[None]]
+    """Those who wait until it is."""
 
 
 class GroupCommit:
     """The way of appended events to disk. `shown` is called with each log whose events became visible, `gone` with each
     whose deletion is durable. Belongs to one event loop; nothing that waits here loses anything when it is cancelled.
+
+    What is told of a commit may raise: that is logged, and everybody else is told all the same.
     """
 
     def __init__(
@@ -69,20 +76,24 @@ class GroupCommit:
         self._gone = gone
         self.healthy = True
         """Whether the last attempt to commit succeeded."""
+        self.ended: str | None = None
+        """Why nothing is committed any more; None while commits go on, or are tried again."""
         self.commits = self.events = self.failures = 0
         """Commits that became durable, events in them, and attempts that failed."""
         self.last_duration = 0.0
         """Seconds that the last commit took."""
         self.keeps_journal = True
         """Whether journal rows of an earlier process are needed still."""
-        self.grown: set[Epoch] = set()
-        """Logs that got segments, in the store already, since somebody emptied this."""
+        self._grown: set[Epoch] = set()
         self._touched: list[ThreadLog] = []
         self._pending = Commit(0, 0.0)
         self._pending_threads: dict[Epoch, ThreadLog] = {}
         self._pending_runs: dict[tuple[Epoch, RunId], RunRow] = {}
         self._pending_deleted: list[ThreadLog] = []
         self._pending_callbacks: list[Callable[[], None]] = []
+        self._pending_waiting: list[asyncio.Future[None]] = []
+        self._taken_waiting: list[asyncio.Future[None]] = []
+        """Those who wait for the commit that is under way."""
         self._waiting: dict[ThreadLog, list[asyncio.Future[None]]] = {}
         """The agents that wait for room, by their logs."""
         self._number = 0
@@ -103,9 +114,16 @@ class GroupCommit:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            # Without commits nothing can be shown any more: say so where an operator and a load balancer look.
+            # Without commits nothing can be shown any more: say so where an operator, a load balancer and a supervisor
+            # look, and to everybody who waits.
             self.healthy = False
+            self.ended = f"nothing is written any more: {error}"
             _logger.critical("commits_ended", exc_info=error)
+            rooms = chain.from_iterable(self._waiting.values())
+            for future in (*self._taken_waiting, *self._pending_waiting, *rooms):
+                if not future.done():
+                    future.set_exception(StoreError(self.ended))
+            self._waiting.clear()
 
     async def stop(self) -> None:
         """Commit what is pending, then stop. Nothing may be appended afterwards. Raises `StoreError` where something
@@ -116,6 +134,11 @@ class GroupCommit:
             await asyncio.wait([self._task])
             if not self._task.cancelled() and (error := self._task.exception()) is not None:
                 raise StoreError(f"what came last could not be written: {error}") from error
+
+    def take_grown(self) -> set[Epoch]:
+        """The logs that got segments, in the store already, since the last call."""
+        grown, self._grown = self._grown, set()
+        return grown
 
     # --- gathering ----------------------------------------------------------------------------------------------------
 
@@ -148,20 +171,26 @@ class GroupCommit:
             self._journaled.pop(log, None)
 
     async def committed(self) -> None:
-        """Wait until everything appended and saved so far is durable."""
+        """Wait until everything appended and saved so far is durable. Raises `StoreError` where it never will be."""
+        if self.ended is not None:
+            raise StoreError(self.ended)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.when_committed(lambda: None if future.done() else future.set_result(None))
+        self._pending_waiting.append(future)
+        self._work.set()
         await future
 
     def when_committed(self, callback: Callable[[], None]) -> None:
-        """Call `callback`, on the loop, once everything appended and saved so far is durable. It must not raise."""
+        """Call `callback`, on the loop, once everything appended and saved so far is durable."""
         self._pending_callbacks.append(callback)
         self._work.set()
 
     async def room(self, log: ThreadLog) -> None:
-        """Wait until a commit made more of `log` visible: an agent is too far ahead. Raises `LogDeletedError`."""
+        """Wait until a commit made more of `log` visible: an agent is too far ahead. Raises `LogDeletedError`, and
+        `StoreError` where no commit will."""
         if log.deleted:
             raise LogDeletedError(log.key.thread_id)
+        if self.ended is not None:
+            raise StoreError(self.ended)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(log, []).append(future)
         await future
@@ -240,7 +269,8 @@ class GroupCommit:
         deleted, self._pending_deleted = self._pending_deleted, []
         commit.deleted = [log.epoch for log in deleted]
         callbacks, self._pending_callbacks = self._pending_callbacks, []
-        return _Taken(commit, heads, saved, deleted, callbacks)
+        self._taken_waiting, self._pending_waiting = self._pending_waiting, []
+        return _Taken(commit, heads, saved, deleted, callbacks, self._taken_waiting)
 
     def _move_to_segments(self) -> None:
         """Segment what has become long, and what keeps the journal long: its rows leave it in their order."""
@@ -279,11 +309,14 @@ class GroupCommit:
         for log in taken.saved:
             log.durable = True
         # Not before the store has them: a retention that comes in between would find nothing, and forget them.
-        self.grown.update(segment.epoch for segment in taken.commit.segments)
+        self._grown.update(segment.epoch for segment in taken.commit.segments)
+        for future in taken.waiting:
+            if not future.done():
+                future.set_result(None)
         for log in taken.deleted:
-            self._gone(log)
+            _guarded(self._gone, log)
         for callback in taken.callbacks:
-            callback()
+            _guarded(callback)
         keep = self._settings.segment_bytes
         for log, head, segmented in taken.heads:
             if log.deleted:
@@ -293,11 +326,15 @@ class GroupCommit:
             if self._waiting:
                 self._wake(log)
             for follower in list(log.followers):
-                try:
-                    follower.notify()
-                except Exception:
-                    # One connection's fault must not keep what everybody else waits for.
-                    _logger.exception("notify_failed")
+                _guarded(follower.notify)
             if log.size > keep:
-                log.drop(keep)
-            self._shown(log)
+                _guarded(log.drop, keep)
+            _guarded(self._shown, log)
+
+
+def _guarded(call: Callable[P, object], *arguments: P.args, **options: P.kwargs) -> None:
+    """Tell somebody of a commit. The fault of one must not keep what everybody else waits for."""
+    try:
+        call(*arguments, **options)
+    except Exception:
+        _logger.exception("not_told")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from goldenpath.runtime.interfaces import LogStore, ThreadKey
@@ -25,7 +27,7 @@ class LogCache:
         """All in memory."""
         self.idle_bytes = 0
         """What the idle ones weigh."""
-        self.unrecovered: dict[ThreadKey, asyncio.Future[None]] = {}
+        self._unrecovered: dict[ThreadKey, asyncio.Future[None]] = {}
         """Threads with runs that an earlier process left unfinished: nobody may open them before they are ended."""
         self._store = store
         self._max_idle_bytes = max_idle_bytes
@@ -45,10 +47,10 @@ class LogCache:
         recovered.
         """
         while True:
-            unrecovered = self.unrecovered.get(key)
+            unrecovered = self._unrecovered.get(key)
             if unrecovered is not None:
                 await asyncio.wait([unrecovered])
-                if key in self.unrecovered:
+                if key in self._unrecovered:
                     raise RequestError("internal", "the thread could not be recovered")
             log = self.logs.get(key)
             if log is not None:
@@ -71,10 +73,45 @@ class LogCache:
             del self._opening[key]
             opened.set_result(None)
 
+    # --- recovery -----------------------------------------------------------------------------------------------------
+
+    def close(self, keys: Iterable[ThreadKey]) -> None:
+        """Let nobody open these threads until they are readmitted."""
+        loop = asyncio.get_running_loop()
+        self._unrecovered = {key: loop.create_future() for key in keys}
+
+    @contextmanager
+    def readmit(self, log: ThreadLog) -> Iterator[None]:
+        """Take in the log of a closed thread. When the context is left everybody may open it; where it is left by an
+        error nobody may, and whoever tries gets `internal`."""
+        tried = self._unrecovered[log.key]
+        self.logs[log.key] = log
+        self.pin(log)
+        try:
+            yield
+            del self._unrecovered[log.key]
+            self.unpin(log)
+        finally:
+            if not tried.done():
+                tried.set_result(None)
+
+    @property
+    def recovering(self) -> bool:
+        """Whether a thread is closed still."""
+        return bool(self._unrecovered)
+
     async def recovery(self) -> None:
         """Wait until the recovery of every thread that needs it was tried."""
-        if self.unrecovered:
-            await asyncio.wait(self.unrecovered.values())
+        if self._unrecovered:
+            await asyncio.wait(self._unrecovered.values())
+
+    def stop(self) -> None:
+        """Let go of those who wait for recovery: it is over, as far as it got."""
+        for tried in self._unrecovered.values():
+            if not tried.done():
+                tried.set_result(None)
+
+    # --- in use and idle ----------------------------------------------------------------------------------------------
 
     def pin(self, log: ThreadLog) -> None:
         """Keep `log` in memory until `unpin`."""

@@ -20,6 +20,7 @@ KINDS: Final[dict[str, dict[Kind, tuple[str, ...]]]] = {
         "gauge": ("logs", "idle_logs", "idle_bytes", "bytes", "followers", "last_commit_duration", "healthy"),
         "counter": ("commits", "events", "failures"),
     },
+    "turns": {"gauge": ("working", "waiting"), "counter": ("taken", "refused")},
     "accounts": {
         "gauge": (
             "passwords_pending", "password_seconds", "failing_emails", "verified_tokens", "revoked_sessions",

@@ -8,13 +8,12 @@ of the segments and the journal, in their places.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import structlog
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import JournalEntry, LogStore, RunRow, Unfinished
 from goldenpath.runtime.run_events import append_started, end_run, lost
 from goldenpath.runtime.run_states import after
@@ -37,8 +36,11 @@ class RecoveryError(GoldenpathError):
 class Recovery:
     """Ends the runs that an earlier process left in `store`. Belongs to one event loop, and to one life of it."""
 
-    def __init__(self, event_log: EventLog, store: LogStore, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self, event_log: EventLog, commits: GroupCommit, store: LogStore, clock: Clock, settings: Settings
+    ) -> None:
         self._event_log = event_log
+        self._commits = commits
         self._store = store
         self._clock = clock
         self._settings = settings
@@ -54,45 +56,23 @@ class Recovery:
         count = failed = 0
         for left in unfinished:
             try:
-                async with self._opened(left) as (log, entries):
-                    self._end_runs(log, left.runs, entries)
+                async with self._event_log.readmit(left) as log:
+                    self._end_runs(log, left.runs, await self._restore(log, left))
             except Exception:
                 _logger.exception("thread_not_recovered", epoch=left.thread.epoch)
                 failed += 1
             else:
                 count += len(left.runs)
         if count:
-            await self._event_log.commits.committed()
+            await self._commits.committed()
             _logger.info("runs_interrupted", count=count)
         if failed:
             raise RecoveryError(f"{failed} threads could not be recovered")
         self.done.set()
         return count
 
-    @asynccontextmanager
-    async def _opened(self, left: Unfinished) -> AsyncIterator[tuple[ThreadLog, list[JournalEntry]]]:
-        """A log with unfinished runs, and all events of those runs in order, which are back in memory and in the
-        transcript. When the context is left everybody may open the log. Where it is left by an error nobody may, and
-        whoever tries gets `internal`.
-        """
-        key = left.thread.key
-        cache, commits = self._event_log.cache, self._event_log.commits
-        log = ThreadLog(left.thread, durable=True)
-        tried = cache.unrecovered[key]
-        try:
-            await self._event_log.prepare_transcript(log)
-            entries = await self._restore(log, left)
-            cache.logs[key] = log
-            cache.pin(log)
-            yield log, entries
-            del cache.unrecovered[key]
-            commits.keeps_journal = bool(cache.unrecovered)
-            cache.unpin(log)
-        finally:
-            if not tried.done():
-                tried.set_result(None)
-
     async def _restore(self, log: ThreadLog, left: Unfinished) -> list[JournalEntry]:
+        """Bring the events of the unfinished runs back into memory and the transcript. Returns them in order."""
         entries = []
         runs = {run.run_id for run in left.runs}
         if left.first_seq:

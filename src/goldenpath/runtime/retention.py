@@ -11,6 +11,7 @@ from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import LogStore, StoreError
 from goldenpath.runtime.log_cache import LogCache
 from goldenpath.runtime.settings import Settings
+from goldenpath.wire.ids import Epoch
 
 _logger = structlog.get_logger("goldenpath.retention")
 
@@ -28,6 +29,8 @@ class Retention:
         self._clock = clock
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
+        self._grown: set[Epoch] = set()
+        """Logs that may be over the limit."""
         self._knows_oversized = False
         """Whether those logs are known here that are over the limit since before the start."""
 
@@ -50,18 +53,15 @@ class Retention:
                 _logger.error("retention_failed", error=str(error))  # noqa: TRY400
 
     async def enforce(self) -> None:
-        """Enforce the limits now. Raises `StoreError`."""
+        """Enforce the limits now. Raises `StoreError`; the next time does what this one did not."""
         if not self._knows_oversized:
             # Nobody here saw them grow: an earlier process did, perhaps under another limit.
-            self._commits.grown.update(await self._store.oversized(self._settings.retention_bytes))
+            self._grown.update(await self._store.oversized(self._settings.retention_bytes))
             self._knows_oversized = True
-        grown, self._commits.grown = self._commits.grown, set()
+        self._grown |= self._commits.take_grown()
         before = self._clock.time() - self._settings.retention_age
-        try:
-            floors = dict(await self._store.retain(before, sorted(grown), self._settings.retention_bytes))
-        except StoreError:
-            self._commits.grown |= grown
-            raise
+        floors = dict(await self._store.retain(before, sorted(self._grown), self._settings.retention_bytes))
+        self._grown.clear()
         if floors:
             for log in self._cache.logs.values():
                 log.floor = max(log.floor, floors.get(log.epoch, 0))

@@ -89,10 +89,11 @@ def end_run(
         if outcome.kind in ("finished", "interrupt"):
             outcome = Outcome("failed", error=failure)
         sealed = seal(_terminal_event(log, row, outcome, None))
+    status = after(row.status, "lose" if _is_loss(outcome) else _STEPS[outcome.kind])
     for event in order.closing():
         log.append(encode(event))
     log.append(sealed)
-    row.status = after(row.status, "lose" if _is_loss(outcome) else _STEPS[outcome.kind])
+    row.status = status
     row.finished_at = now
     row.error = outcome.error.code if outcome.error is not None else None
     row.last_seq = log.head

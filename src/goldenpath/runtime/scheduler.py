@@ -19,6 +19,7 @@ from goldenpath.runtime.context import Principal
 from goldenpath.runtime.engine import EngineFactory, Outcome
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.execution import Execution
+from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import RunRow
 from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run_events import lost
@@ -43,16 +44,19 @@ class Scheduler:
         admission: Admission[Execution],
         engines: EngineFactory,
         event_log: EventLog,
+        commits: GroupCommit,
         clock: Clock,
         settings: Settings,
     ) -> None:
         self.admission = admission
         self.engines = engines
         self._event_log = event_log
+        self._commits = commits
         self._clock = clock
         self._settings = settings
         self._executions: dict[tuple[str, RunId], Execution] = {}
         self._draining = False
+        self._drain_lock = asyncio.Lock()
         self._drained = False
         self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,7 +71,7 @@ class Scheduler:
     @property
     def abandoned(self) -> int:
         """How many agents are still at work after the drain, though their runs have ended."""
-        return len(self._executions) if self._drained else 0
+        return sum(execution.at_work for execution in self._executions.values()) if self._drained else 0
 
     @property
     def draining(self) -> bool:
@@ -97,6 +101,7 @@ class Scheduler:
             request_id=request_id,
             run_input=run_input,
             event_log=self._event_log,
+            commits=self._commits,
             engines=self.engines,
             clock=self._clock,
             settings=self._settings,
@@ -147,7 +152,7 @@ class Scheduler:
         ticket, execution.ticket = execution.ticket, None
         if ticket is not None and ticket.running:
             # Not before its end is durable: a user whose runs end at once then takes a turn a commit, not the core.
-            self._event_log.commits.when_committed(lambda: self._release(ticket))
+            self._commits.when_committed(lambda: self._release(ticket))
         elif ticket is not None:
             self._release(ticket)
         if not self._executions:
@@ -229,12 +234,17 @@ class Scheduler:
     async def drain(self, seconds: float) -> None:
         """Give the active runs `seconds` to end, then end them with `run_interrupted`. Queued ones end at once.
 
-        Afterwards only agents that ignore every cancel are left (`abandoned`). Repeating it does nothing.
+        Afterwards only agents that ignore every cancel are left (`abandoned`), and runs whose history could not be
+        read, which the next start ends. Whoever repeats it waits for the same drain. One that is cancelled may be
+        repeated.
         """
         self.refuse_new_runs()
-        if self._drained:
-            return
-        self._drained = True
+        async with self._drain_lock:
+            if not self._drained:
+                await self._drain(seconds)
+                self._drained = True
+
+    async def _drain(self, seconds: float) -> None:
         why = lost("the server shut down; send the message again")
         for execution in list(self._executions.values()):
             if not execution.begun and not execution.over and execution.stop_reason is None:
@@ -252,7 +262,12 @@ class Scheduler:
                 async with timeout(self._clock, self._settings.cancel_grace + AFTER_GRACE):
                     await self._idle.wait()
             except TimeoutError:
-                _logger.warning("agents_left_running", runs=len(self._executions))
+                _logger.warning("runs_left", runs=len(self._executions))
+        for execution in self._executions.values():
+            execution.give_up()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _idle_or_hurried(self) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (self._idle, self._hurry)]

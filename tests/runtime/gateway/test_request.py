@@ -240,3 +240,68 @@ async def test_a_problem_may_have_another_status_and_more_headers() -> None:
         problem(RequestError("not_found", "x"), status=405, headers=((b"allow", b"GET"),))
     )
     assert (status, headers[b"allow"], json.loads(body)["status"]) == (405, b"GET", 405)
+
+
+# --- a client that leaves ---------------------------------------------------------------------------------------------
+
+LEFT: Message = {"type": "http.disconnect"}
+
+
+async def test_a_call_is_cancelled_when_its_client_leaves() -> None:
+    gone = asyncio.Event()
+    cancelled = asyncio.Event()
+
+    async def receive() -> Message:
+        if gone.is_set():
+            return LEFT
+        await gone.wait()
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def call() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    asking = asyncio.create_task(Request({"type": "http", "headers": []}, receive, 30.0).while_connected(call()))
+    await asyncio.sleep(0)
+    assert not asking.done()
+    gone.set()
+    with pytest.raises(ClientGoneError):
+        await asyncio.wait_for(asking, 10)
+    assert cancelled.is_set()
+
+
+async def test_a_call_whose_client_stays_gives_what_it_gives_and_reads_nothing_more() -> None:
+    async def call() -> str:
+        return "found"
+
+    async def failing() -> None:
+        raise ValueError("broken")
+
+    found, _ = request(*parts(b""))
+    assert await found.while_connected(call()) == "found"
+    with pytest.raises(ValueError, match="broken"):
+        await found.while_connected(failing())
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_server_that_cannot_tell_whether_the_client_is_there_is_not_believed() -> None:
+    async def receive() -> Message:
+        raise RuntimeError("the body was read")
+
+    async def call() -> str:
+        await asyncio.sleep(0.01)
+        return "found"
+
+    assert await Request({"type": "http", "headers": []}, receive, 30.0).while_connected(call()) == "found"
+
+
+async def test_who_cancels_a_request_cancels_its_call() -> None:
+    found, _ = request(*parts(b""))
+    asking = asyncio.create_task(found.while_connected(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert asyncio.all_tasks() == {asyncio.current_task()}

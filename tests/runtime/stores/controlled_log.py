@@ -32,6 +32,8 @@ class ControlledLog:
         self.in_memory = isinstance(store, MemoryLog)
         self.failing_commits = 0
         """How many of the next commits fail before they reach the store."""
+        self.fault: Exception | None = None
+        """What the next commits raise that no store may raise."""
         self.reads_fail = False
         self.commits: list[Commit] = []
         """Those that became durable."""
@@ -63,6 +65,8 @@ class ControlledLog:
         try:
             kept = msgspec.msgpack.decode(msgspec.msgpack.encode(commit), type=Commit)
             await self._commit_gate.wait()
+            if self.fault is not None:
+                raise self.fault
             if self.failing_commits:
                 self.failing_commits -= 1
                 raise StoreError("told to fail")
@@ -73,11 +77,11 @@ class ControlledLog:
 
     async def _read(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         self.reads.append(name)
-        if self.reads_fail:
-            raise StoreError("told to fail")
         gate, before = self._read_gates.pop(name, (None, False))
         if gate is not None and before:
             await gate.wait()
+        if self.reads_fail:
+            raise StoreError("told to fail")
         found = await call()
         if gate is not None:
             await gate.wait()

@@ -18,6 +18,7 @@ from goldenpath.runtime.forwarded import TrustedProxies
 from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.handshake import read_handshake
 from goldenpath.runtime.gateway.peers import Peer, Peers, Reservation
+from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.recovery import Recovery
 from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.runtime.settings import Settings
@@ -51,6 +52,7 @@ class Gateway:
         scheduler: Scheduler,
         recovery: Recovery,
         event_log: EventLog,
+        commits: GroupCommit,
         accounts: Accounts,
         clock: Clock,
         settings: Settings,
@@ -59,6 +61,7 @@ class Gateway:
         self.scheduler = scheduler
         self._recovery = recovery
         self.event_log = event_log
+        self.commits = commits
         self.accounts = accounts
         self.clock = clock
         self.settings = settings
@@ -122,7 +125,8 @@ class Gateway:
         )
 
     async def snapshot(self, log: ThreadLog) -> tuple[int, bytes]:
-        """A MESSAGES_SNAPSHOT event and the seq up to which it is complete. Raises `LogDeletedError`."""
+        """A MESSAGES_SNAPSHOT event and the seq up to which it is complete. Raises `LogDeletedError`, `RequestError`
+        (`rate_limited`)."""
         seq, messages = await self.event_log.history(log)
         return seq, b'{"type":"MESSAGES_SNAPSHOT","messages":[%b]}' % b",".join(messages)
 

@@ -171,11 +171,13 @@ class HttpApi:
         return Answer(204)
 
     async def messages(self, request: Request, principal: Principal) -> Answer:
-        log, seq, messages = await self._gateway.dispatcher.messages(principal, request.name("thread_id"))
+        reading = self._gateway.dispatcher.messages(principal, request.name("thread_id"))
+        log, seq, messages = await request.while_connected(reading)
         return answer(answers.Messages(log.key.thread_id, log.epoch, seq, [msgspec.Raw(body) for body in messages]))
 
     async def ends(self, request: Request, principal: Principal) -> Answer:
-        log, ends = await self._gateway.dispatcher.ends(principal, request.name("thread_id"))
+        reading = self._gateway.dispatcher.ends(principal, request.name("thread_id"))
+        log, ends = await request.while_connected(reading)
         return answer(answers.Ends(log.key.thread_id, log.epoch, ends))
 
     async def events(self, request: Request, principal: Principal, send: Send) -> None:
@@ -185,17 +187,19 @@ class HttpApi:
         with gateway.admit_stream(principal, request.client, request.headers) as reservation:
             async with gateway.dispatcher.opened(principal, thread_id) as log:
                 try:
-                    seq, snapshot = await self._start_position(log, cursor)
+                    seq, snapshot = await self._start_position(request, log, cursor)
                 except LogDeletedError:
                     raise RequestError("not_found", "there is no such thread") from None
                 stream = SseStream(gateway, principal, reservation, log, seq, snapshot=snapshot)
                 await stream.serve(request.receive, send, self._send_patience(request))
 
-    async def _start_position(self, log: ThreadLog, cursor: Cursor | None) -> tuple[int, bytes | None]:
+    async def _start_position(
+        self, request: Request, log: ThreadLog, cursor: Cursor | None
+    ) -> tuple[int, bytes | None]:
         if cursor is None:
             return log.visible, None
         if log.missing(cursor.epoch, cursor.seq):
-            return await self._gateway.snapshot(log)
+            return await request.while_connected(self._gateway.snapshot(log))
         return cursor.seq, None
 
 

@@ -47,7 +47,9 @@ class Probes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/livez", "livez", "Alive", 200, "probes", answer=Alive, open=self.livez),
+            Route(
+                "GET", "/livez", "livez", "Alive", 200, "probes", errors=("overloaded",), answer=Alive, open=self.livez,
+            ),
             Route(
                 "GET", "/readyz", "readyz", "Can take traffic", 200, "probes", errors=("overloaded", "draining"),
                 answer=Ready, open=self.readyz,
@@ -60,6 +62,8 @@ class Probes:
         ]  # fmt: skip
 
     async def livez(self, request: Request) -> Answer:  # noqa: ARG002 - the calls' one form
+        if self._gateway.commits.ended is not None:  # only a restart helps: let the supervisor see it
+            raise RequestError("overloaded", "the log is not written any more: the server must be restarted")
         return answer(Alive())
 
     async def readyz(self, request: Request) -> Answer:  # noqa: ARG002
@@ -68,13 +72,13 @@ class Probes:
             raise RequestError("draining", "the server is shutting down", retry_after=1.0)
         if not gateway.ready:
             raise RequestError("overloaded", "the server is recovering", retry_after=1.0)
-        if not gateway.event_log.commits.healthy:
+        if not gateway.commits.healthy:
             raise RequestError("overloaded", "the log cannot be written", retry_after=2.0)
         return answer(Ready())
 
     async def health(self, request: Request) -> Answer:  # noqa: ARG002
         gateway = self._gateway
-        healthy = gateway.event_log.commits.healthy
+        healthy = gateway.commits.healthy
         return answer(
             Health(
                 status="draining" if gateway.scheduler.draining else "ok" if healthy and gateway.ready else "degraded",

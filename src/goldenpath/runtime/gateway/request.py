@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import re
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -34,7 +35,13 @@ _DISCARDING: Final = 2.0
 
 
 class ClientGoneError(Exception):
-    """The client left before its request was complete: there is nobody to answer."""
+    """The client left before it was answered: there is nobody to answer."""
+
+
+async def disconnected(receive: Receive) -> None:
+    """Returns when the client has left. What it still sends is thrown away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class Request:
@@ -108,6 +115,22 @@ class Request:
                 raise RequestError("payload_too_large", f"the body has more than {limit} bytes")
             parts.append(part)
         return b"".join(parts)
+
+    async def while_connected(self, call: Coroutine[Any, Any, T]) -> T:
+        """What `call` returns, or raises. It is cancelled when the client leaves, which must be safe at any point, and
+        `ClientGoneError` is raised. For a request whose body nobody reads. Cancelling cancels `call`.
+        """
+        calling, leaving = asyncio.create_task(call), asyncio.create_task(disconnected(self.receive))
+        try:
+            await asyncio.wait((calling, leaving), return_when=asyncio.FIRST_COMPLETED)
+            # A server that cannot tell whether the client is there (its `receive` raises) is not believed.
+            if not calling.done() and leaving.exception() is None:
+                raise ClientGoneError
+            return await calling
+        finally:
+            calling.cancel()
+            leaving.cancel()
+            await asyncio.gather(calling, leaving, return_exceptions=True)
 
     async def _part(self) -> tuple[bytes, bool]:
         try:

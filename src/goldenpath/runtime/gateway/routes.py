@@ -127,11 +127,11 @@ def routes(api: HttpApi) -> list[Route]:
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/messages", "messages", "The history", 200, "threads",
-            errors=("bad_request", "not_found"), answer=answers.Messages, own=api.messages,
+            errors=("bad_request", "not_found", "rate_limited"), answer=answers.Messages, own=api.messages,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/ends", "ends", "How its runs ended, where they did not just finish", 200,
-            "threads", errors=("bad_request", "not_found"), answer=answers.Ends, own=api.ends,
+            "threads", errors=("bad_request", "not_found", "rate_limited"), answer=answers.Ends, own=api.ends,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/events", "events", "The log after a cursor, then live, over SSE", 200,

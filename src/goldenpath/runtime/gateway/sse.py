@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Send
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.peers import Reservation
+from goldenpath.runtime.gateway.request import disconnected
 from goldenpath.runtime.interfaces import RunRow, StoreError
 from goldenpath.runtime.run_states import ENDED
 from goldenpath.runtime.thread_log import Follower, ThreadLog
@@ -119,8 +120,7 @@ class SseStream:
             self._gateway.event_log.unsubscribe(self._follower)
 
     async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await disconnected(receive)
         self._finish()
 
     async def _follow(self, send: Send) -> None:
