@@ -52,8 +52,10 @@ def show_result(console: Console, result: ScenarioResult) -> None:
     for kind, outcomes in result.measured.outcomes.items():
         failed = {code: count for code, count in outcomes.items() if code != "ok"}
         if failed:
-            told = ", ".join(f"{count:,} {code}" for code, count in sorted(failed.items(), key=lambda each: -each[1]))
-            console.print(f"  {kind}: not ok {escape(told)}", highlight=False)
+            reasons = result.measured.reasons.get(kind, {})
+            for code, count in sorted(failed.items(), key=lambda each: -each[1]):
+                why = f", e.g. {reasons[code]}" if code in reasons else ""
+                console.print(f"  {kind}: {count:,} not ok: {code}{escape(why)}", highlight=False)
     if not result.operations:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=True)

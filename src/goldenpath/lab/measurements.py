@@ -15,6 +15,8 @@ from goldenpath.lab.histogram import Dump, Histogram
 from goldenpath.lab.records import Complete, Invoke, Noted
 from goldenpath.lab.stream import SeenRun, Stream
 
+_SHOWN: Final = 200
+"""Characters of a reason."""
 FLOOD: Final = "flood"
 """As a kind of operation: what a user asks who floods the target. A refusal is what they have to get."""
 
@@ -28,6 +30,8 @@ class Measured(msgspec.Struct):
     accord; `final_delivery`, from the last piece of an answer to its run's end; `lag`, how late the lab itself was."""
     outcomes: dict[str, dict[str, int]] = {}
     """By kind of operation (or `FLOOD`): how many were ok, and how many failed, by code."""
+    reasons: dict[str, dict[str, str]] = {}
+    """By kind and code: what was said of the first that failed so, where anything was."""
     events: int = 0
     users: dict[int, Dump] = {}
     """The same durations as `run`, by user."""
@@ -52,6 +56,7 @@ class Measurements(Checker):
         super().__init__()
         self._durations: dict[str, Histogram] = defaultdict(Histogram)
         self._outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+        self._reasons: dict[str, dict[str, str]] = defaultdict(dict)
         self._users: dict[int, Histogram] = defaultdict(Histogram)
         self._asked: dict[tuple[int, str, str], Invoke] = {}
         self._flooding: set[int] = set()
@@ -98,7 +103,10 @@ class Measurements(Checker):
         self.checked += 1
         ok = record.outcome == "ok"
         kind = FLOOD if op.op in self._flood else op.kind
-        self._outcomes[kind]["ok" if ok else record.code or record.outcome] += 1
+        code = "ok" if ok else record.code or record.outcome
+        self._outcomes[kind][code] += 1
+        if record.detail:
+            self._reasons[kind].setdefault(code, record.detail[:_SHOWN])
         if op.kind == "ask":
             self._flood.discard(op.op)
             self._asked.pop((op.user, op.thread, op.run), None)
@@ -124,6 +132,7 @@ class Measurements(Checker):
         return Measured(
             durations={name: histogram.dump() for name, histogram in self._durations.items()},
             outcomes={kind: dict(counts) for kind, counts in self._outcomes.items()},
+            reasons={kind: dict(reasons) for kind, reasons in self._reasons.items()},
             events=self._events,
             users={user: histogram.dump() for user, histogram in self._users.items()},
         )
