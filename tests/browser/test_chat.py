@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.chat_page import ChatPage
@@ -134,6 +135,15 @@ class TestComingBack:
         expect(chat.page.get_by_role("heading", level=1)).to_have_text("first conversation")
         chat.page.go_back()
         chat.expect_answer("second conversation")
+
+    @pytest.mark.parametrize("route", ["%E0%A4%A", "%", "%20"])
+    def test_an_address_that_names_no_conversation_opens_a_new_one(self, chat: ChatPage, route: str) -> None:
+        chat.open(f"/#/t/{route}")
+        chat.page.reload()
+        chat.expect_connected()
+        chat.say("still here")
+        expect(chat.answers).to_have_text(["still here"])
+        assert chat.complaints == []
 
     def test_a_draft_waits_in_its_conversation(self, chat: ChatPage) -> None:
         chat.say("first conversation")

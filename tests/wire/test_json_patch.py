@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from typing import Any
 
 import jsonpatch
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldenpath.wire.json_patch import PatchError, apply_patch
+from goldenpath.wire.depth import MAX_DEPTH
+from goldenpath.wire.json_patch import PatchedDocument, PatchError, PatchTooLargeError, apply_patch
 
 KEYS = st.sampled_from(["a", "b", "/", "~", "0"])
 VALUES = st.recursive(
@@ -98,3 +101,84 @@ def test_values_nested_beyond_what_python_can_compare_are_refused() -> None:
         deep = [deep]
     with pytest.raises(PatchError):
         apply_patch({"a": deep}, [{"op": "test", "path": "/a", "value": [deep]}])
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+LIMIT = 100_000
+
+
+@given(VALUES, st.lists(st.lists(OPERATIONS, max_size=3), max_size=4))
+@settings(max_examples=500)
+def test_a_document_knows_its_size_and_a_refused_patch_leaves_it_as_it_was(
+    value: Any, patches: list[list[dict[str, Any]]]
+) -> None:
+    document = PatchedDocument(value)
+    for patch in patches:
+        before = copy.deepcopy(document.value)
+        try:
+            document.apply(patch)
+        except PatchError:
+            assert document.value == before
+        assert document.size == len(msgspec.json.encode(document.value))
+
+
+def test_what_it_was_made_from_and_its_patches_stay_as_they_are() -> None:
+    value = {"a": [1]}
+    added = {"b": [2]}
+    document = PatchedDocument(value)
+    document.apply([{"op": "add", "path": "/c", "value": added}, {"op": "copy", "from": "/a", "path": "/d"}])
+    document.apply([{"op": "add", "path": f"{path}/-", "value": 3} for path in ("/a", "/c/b", "/d")])
+    assert document.value == {"a": [1, 3], "c": {"b": [2, 3]}, "d": [1, 3]}
+    assert (value, added) == ({"a": [1]}, {"b": [2]})
+
+
+def test_a_document_that_is_copied_into_itself_again_and_again_stays_within_its_bound() -> None:
+    document = PatchedDocument({"a": 1}, LIMIT)
+    with pytest.raises(PatchTooLargeError, match=str(LIMIT)):
+        document.apply([{"op": "copy", "from": "", "path": f"/k{number}"} for number in range(60)])
+    assert document.value == {"a": 1}
+    for number in range(60):
+        with contextlib.suppress(PatchTooLargeError):
+            document.apply([{"op": "copy", "from": "", "path": f"/k{number}"}])
+    assert LIMIT / 3 < document.size <= LIMIT
+
+
+def test_a_document_over_its_bound_may_shrink_but_not_grow() -> None:
+    document = PatchedDocument({"a": "x" * 10, "b": 1}, 10)
+    with pytest.raises(PatchTooLargeError):
+        document.apply([{"op": "add", "path": "/c", "value": 1}])
+    document.apply([{"op": "replace", "path": "/b", "value": 2}, {"op": "remove", "path": "/a"}])
+    assert document.value == {"b": 2}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        [{"op": "copy", "from": "/big", "path": "/big"}],
+        [{"op": "move", "from": "/big", "path": "/b"}, {"op": "move", "from": "/b", "path": "/big"}],
+        [{"op": "add", "path": "/big/0", "value": 1}, {"op": "remove", "path": "/big/0"}],
+    ],
+)
+def test_a_patch_that_grows_nothing_but_takes_long_is_refused(again: list[dict[str, Any]]) -> None:
+    document = PatchedDocument({"big": [0] * (LIMIT // 3)}, LIMIT)
+    before = document.size
+    with pytest.raises(PatchTooLargeError, match="too much"):
+        document.apply(again * 10_000)
+    assert document.size == before
+    assert document.value == {"big": [0] * (LIMIT // 3)}
+    assert document.work < 20 * LIMIT
+
+
+@pytest.mark.parametrize("kind", ["copy", "move"])
+def test_values_are_nested_no_deeper_than_an_event(kind: str) -> None:
+    document = PatchedDocument({"a": {}}, LIMIT)
+    wrap: list[dict[str, Any]] = [
+        {"op": "add", "path": "/b", "value": {}},
+        {"op": kind, "from": "/a", "path": "/b/c"},
+        {"op": kind, "from": "/b", "path": "/a"},
+    ]
+    for _ in range(MAX_DEPTH - 3):
+        document.apply(wrap)
+    with pytest.raises(PatchTooLargeError, match="deeper"):
+        document.apply(wrap * 3)

@@ -200,3 +200,16 @@ def test_the_cost_of_a_delta_does_not_grow_with_the_text() -> None:
 
     # Quadratic cost would make the second 400 times the first; the margin is for a noisy machine.
     assert min(seconds(100_000) for _ in range(3)) < 100 * min(seconds(5_000) for _ in range(3))
+
+
+def test_a_patch_that_makes_too_much_of_an_activity_is_left_out() -> None:
+    transcript = Transcript(max_document_bytes=1000)
+    transcript.apply(ev.ActivitySnapshot("act", "plan", {"a": 1}))
+    handed_out = transcript.messages
+    bomb = [{"op": "copy", "from": "", "path": f"/k{number}"} for number in range(60)]
+    for patch in (bomb, [{"op": "add", "path": "/b", "value": 2}]):
+        transcript.apply(ev.ActivityDelta("act", "plan", patch))
+    assert [message.content for message in transcript.messages] == [{"a": 1, "b": 2}]
+    assert [message.content for message in handed_out] == [{"a": 1}]
+    assert transcript.refused_patches == 1
+    assert transcript.size_bytes == len(ev.encode(transcript.messages[0]))

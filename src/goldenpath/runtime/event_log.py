@@ -33,7 +33,7 @@ from goldenpath.wire.ids import UserId, new_epoch
 from goldenpath.wire.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 LOAD_PAUSE: Final = 1.0
 """How long to wait before a history that could not be read is tried again, in seconds."""
@@ -141,7 +141,7 @@ class EventLog:
         if log is None:
             now = self._clock.time()
             log = ThreadLog(ThreadRow(key, new_epoch(now), now, now), durable=False)
-            log.transcript = Transcript()
+            log.transcript = self._transcript()
             self.cache.logs[key] = log
         self.cache.pin(log)
         try:
@@ -180,6 +180,9 @@ class EventLog:
                 position = transcript.dirty_from
                 bodies = [encode(message) for message in transcript.tail(position)]
                 self.commits.write_messages(MessageRows(log.epoch, position, bodies))
+            if transcript.refused_patches:  # of older events: a run is told at once
+                _logger.warning("patches_too_large", epoch=log.epoch, count=transcript.refused_patches)
+                transcript.refused_patches = 0
             transcript.mark_clean()
             log.message_count = len(transcript)
             log.history_bytes = transcript.size_bytes
@@ -280,6 +283,10 @@ class EventLog:
             return
         async with self._turns.ahead(log.key.user_id):
             if log.transcript is None:
-                log.transcript = Transcript([decode_message(body) for body in messages])
+                log.transcript = self._transcript(messages)
                 log.transcript.mark_clean()
                 log.folded = log.head
+
+    def _transcript(self, messages: Iterable[bytes] = ()) -> Transcript:
+        limit = self._settings.max_event_bytes  # what could not be said in one event does not come about in several
+        return Transcript(map(decode_message, messages), max_document_bytes=limit)

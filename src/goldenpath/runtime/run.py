@@ -17,6 +17,7 @@ from goldenpath.clock import Clock
 from goldenpath.runtime import spans
 from goldenpath.runtime.containment import Contained
 from goldenpath.runtime.context import UserExecutionContext
+from goldenpath.runtime.documents import Documents
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.spans import RunEndedError, Span, TextStream, ToolCallStream
@@ -25,7 +26,7 @@ from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError, RequestError
 from goldenpath.wire.events import encode, seal
 from goldenpath.wire.ids import new_id
-from goldenpath.wire.json_patch import check_patch
+from goldenpath.wire.json_patch import PatchTooLargeError, check_patch
 from goldenpath.wire.order import RunOrder
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ AHEAD_EVENTS: Final = 64
 AHEAD_BYTES: Final = 256 * 1024
 """The same in bytes."""
 _CHUNKS: Final = (ev.TextMessageChunk, ev.ToolCallChunk, ev.ReasoningMessageChunk)
+_DOCUMENTS: Final = (ev.StateSnapshot, ev.StateDelta, ev.ActivitySnapshot, ev.ActivityDelta, ev.MessagesSnapshot)
 MAX_THREADS: Final = 8
 """How many calls of one run may be in threads at once."""
 
@@ -75,6 +77,7 @@ class Run:
         self.context = context
         self.input = run_input
         self._history = messages
+        self._first_state = encode(run_input.state)  # now: the agent may change its input
         self.clock = clock
         self.cancelled = False
         """Whether somebody asked this run to stop. An async agent is cancelled as well; a plain function may look."""
@@ -96,6 +99,10 @@ class Run:
     def messages(self) -> list[ev.Message]:
         """The whole conversation, the new messages last. The run's own copy: changing it changes nothing else."""
         return [ev.decode_message(encode(message)) for message in self._history]
+
+    @cached_property
+    def _documents(self) -> Documents:
+        return Documents(msgspec.json.decode(self._first_state), self._history, self.limits.max_event_bytes)
 
     # --- who and how long ---------------------------------------------------------------------------------------------
 
@@ -122,8 +129,8 @@ class Run:
         """Append one event: any of `goldenpath.wire.events` but RUN_STARTED, RUN_FINISHED and RUN_ERROR.
 
         Waits while the run is too far ahead of the disk. Raises `OrderError` for an event that has no place here,
-        `RequestError` (`payload_too_large`) for one over the limit, `RunEndedError`, and as `wire.events.seal` for one
-        that nobody could read.
+        `RequestError` (`payload_too_large`) for one over the limit, and for a patch that makes more than one event may
+        say, `RunEndedError`, and as `wire.events.seal` for one that nobody could read.
         """
         if isinstance(event, _CHUNKS):
             raise TypeError("emit START, CONTENT and END instead of chunks: message(), tool_call(), reasoning()")
@@ -136,6 +143,11 @@ class Run:
         data = seal(event)
         self._refuse_too_large(len(data))  # here too: the order remembers what it has let through
         self.order.check(event)
+        if isinstance(event, _DOCUMENTS):
+            try:
+                self._size += self._documents.take(event, data)
+            except PatchTooLargeError as error:
+                raise RequestError("payload_too_large", str(error)) from None
         if self.append(data):
             await self.keep_pace()
 

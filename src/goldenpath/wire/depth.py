@@ -23,7 +23,11 @@ def is_too_deep(document: bytes | str) -> bool:
     Takes about a microsecond unless there are more brackets than that, and 30 ms for a megabyte of nothing else.
     """
     data = document.encode() if isinstance(document, str) else document
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return False
-    brackets = _string.sub(b"", data).translate(None, _others)
-    return max(accumulate(map(_steps.__getitem__, brackets)), default=0) > MAX_DEPTH
+    return data.count(b"[") + data.count(b"{") > MAX_DEPTH and depth(data) > MAX_DEPTH
+
+
+def depth(document: bytes) -> int:
+    """How many arrays and objects `document`, which must be valid JSON, has inside each other. Takes 30 ms for a
+    megabyte of nothing else."""
+    brackets = _string.sub(b"", document).translate(None, _others)
+    return max(accumulate(map(_steps.__getitem__, brackets)), default=0)

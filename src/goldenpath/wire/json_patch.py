@@ -1,30 +1,192 @@
 """JSON Patch (RFC 6902), as ACTIVITY_DELTA and STATE_DELTA carry it.
 
-A patch is applied whole or not at all, and changes neither the document nor itself: only what lies on the path of a
-change is copied, the rest is shared with the result. Treat all three as frozen.
+A patch of a few bytes can ask for gigabytes: each `copy` of the whole document into itself doubles it. So a document
+says how large it may become, and a patch that would make more of it, or move too much about in it, is refused.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+import msgspec
+
+from goldenpath.wire.depth import MAX_DEPTH, depth
 from goldenpath.wire.errors import GoldenpathError
+
+MAX_DOCUMENT_BYTES: Final = 4 << 20
+"""How large patches make a document where nobody says otherwise."""
+_WORK: Final = 16
+"""One patch may read and write as much as so many of the largest documents have."""
+_MOVED: Final = 16
+"""So many items of a list that make room for one count as a byte."""
+_BRACKETS: Final = 16
+"""Counting the levels of a value takes as long as writing it so many times."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.decode
 
 
 class PatchError(GoldenpathError, ValueError):
     """A patch that is malformed or does not fit its document: a missing path, a failed test."""
 
 
-def apply_patch(document: Any, patch: Sequence[dict[str, Any]]) -> Any:
-    """`document` (what JSON can hold) after all operations of `patch`. Raises `PatchError` and leaves no trace."""
-    try:
+class PatchTooLargeError(PatchError):
+    """A patch that would make its document larger or deeper than allowed, or that takes too long."""
+
+
+class PatchedDocument:
+    """A JSON value that patches change in place, its own copy of what it was made from.
+
+    A change costs what the patch takes, however large the document is. Patches make it no larger than `max_bytes`, as
+    JSON; one that is larger already does not grow. Raises `PatchError` for what is no JSON.
+    """
+
+    __slots__ = ("_holder", "_max_bytes", "_undo", "size", "work")
+
+    def __init__(self, value: Any, max_bytes: int = MAX_DOCUMENT_BYTES) -> None:
+        data = _written(value)
+        self._holder = [_decode(data)]
+        self._max_bytes = max_bytes
+        self._undo: list[Callable[[], object]] = []
+        self.size = len(data)
+        """How many bytes it has as JSON."""
+        self.work = 0
+        """How many bytes patches read and wrote so far beside their own: what they copied, moved and took away."""
+
+    @property
+    def value(self) -> Any:
+        """What it is now; the next patch changes it."""
+        return self._holder[0]
+
+    def apply(self, patch: Sequence[dict[str, Any]], *, to_object: bool = False) -> None:
+        """Carry out all operations of `patch`, or none: raises `PatchError`, and the document is as before; also where
+        `to_object` is set and the result is none. The work done counts in either case."""
+        size = self.size
+        try:
+            self._apply_all(patch)
+            _check_kind(self.value, to_object=to_object)
+        except (PatchError, RecursionError) as error:
+            for undo in reversed(self._undo):
+                undo()
+            self.size = size
+            if isinstance(error, RecursionError):  # a test of two values that are nested very deeply
+                raise PatchError("too deep") from None
+            raise
+        finally:
+            self._undo.clear()
+
+    def _apply_all(self, patch: Sequence[dict[str, Any]]) -> None:
+        limit = max(self._max_bytes, self.size)
+        enough = self.work + _WORK * self._max_bytes
         for operation in patch:
-            document = _apply(document, operation)
-    except RecursionError:  # a test of two values that are nested very deeply
-        raise PatchError("too deep") from None
-    return document
+            self._apply(operation)
+            if self.size > limit:
+                raise PatchTooLargeError(f"the patch makes more than {limit} bytes")
+            if self.work > enough:
+                raise PatchTooLargeError("the patch reads and writes too much")
+
+    def _apply(self, operation: dict[str, Any]) -> None:
+        kind = operation.get("op")
+        path = _parse(operation.get("path"))
+        if kind in ("add", "replace", "test") and "value" not in operation:
+            raise PatchError(f"{kind}: value is missing")
+        match kind:
+            case "add":
+                self._add(path, _written(operation["value"]), given=True)
+            case "replace":
+                self._look_up(path)
+                self._add(path, _written(operation["value"]), given=True, over=True)
+            case "remove":
+                self._remove(path)
+            case "test":
+                if not _same(self._look_up(path), operation["value"]):
+                    raise PatchError(f"test: another value at {operation['path']!r}")
+            case "copy":
+                data = _encode(self._look_up(_parse(operation.get("from"))))
+                self.work += len(data)
+                self._add(path, data)
+            case "move":
+                source = _parse(operation.get("from"))
+                self._look_up(source)
+                if path == source:
+                    return
+                if path[: len(source)] == source:
+                    raise PatchError("move: a value cannot move into itself")
+                self._add(path, self._remove(source))
+            case _:
+                raise PatchError(f"unknown operation {kind!r}")
+
+    def _look_up(self, path: list[str]) -> Any:
+        value = self.value
+        for step in path:
+            value = _inside(value, step)
+        return value
+
+    def _place(self, path: list[str]) -> tuple[Any, Any]:
+        """The container of what `path` names, which may not be there yet, and the last step. The whole document is in
+        a list of its own."""
+        return (self._look_up(path[:-1]), path[-1]) if path else (self._holder, "0")
+
+    def _add(self, path: list[str], data: bytes, *, given: bool = False, over: bool = False) -> None:
+        """Put what `data` holds at `path`; in a list before what is there, or with `over` in its place.
+        `given`: by the patch itself."""
+        if len(path) + data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+            self.work += 0 if given else _BRACKETS * len(data)
+            if len(path) + depth(data) > MAX_DEPTH:
+                raise PatchTooLargeError(f"the patch nests values deeper than {MAX_DEPTH}")
+        parent, step = self._place(path)
+        key = _key(parent, step, end=not over)
+        value = _decode(data)
+        if isinstance(parent, list) and path and not over:
+            self.size += len(data) + bool(parent)
+            self.work += (len(parent) - key) // _MOVED
+            parent.insert(key, value)
+            self._undo.append(lambda: parent.pop(key))
+        elif isinstance(parent, list) or key in parent:
+            before = parent[key]
+            self.size += len(data) - self._measure(before)
+            parent[key] = value
+            self._undo.append(lambda: parent.__setitem__(key, before))
+        else:
+            self.size += len(_written(key)) + 1 + len(data) + bool(parent)
+            parent[key] = value
+            self._undo.append(lambda: parent.pop(key))
+
+    def _remove(self, path: list[str]) -> bytes:
+        """Take away what is at `path`, and return it as JSON."""
+        data = _encode(self._look_up(path))
+        self.work += len(data)
+        parent, step = self._place(path)
+        key = _key(parent, step)
+        if not path:
+            self.size += len(b"null") - len(data)
+            before = self.value
+            self._holder[0] = None
+            self._undo.append(lambda: self._holder.__setitem__(0, before))
+            return data
+        self.size -= len(data) + (len(parent) > 1)
+        if isinstance(parent, list):
+            self.work += (len(parent) - key) // _MOVED
+            value = parent.pop(key)
+            self._undo.append(lambda: parent.insert(key, value))
+        else:
+            self.size -= len(_written(key)) + 1
+            value = parent.pop(key)
+            self._undo.append(lambda: parent.__setitem__(key, value))
+        return data
+
+    def _measure(self, value: Any) -> int:
+        size = len(_encode(value))
+        self.work += size
+        return size
+
+
+def apply_patch(document: Any, patch: Sequence[dict[str, Any]], max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
+    """`document` (what JSON can hold) after all operations of `patch`; neither is changed. Raises `PatchError`."""
+    patched = PatchedDocument(document, max_bytes)
+    patched.apply(patch)
+    return patched.value
 
 
 def check_patch(patch: Sequence[dict[str, Any]]) -> None:
@@ -40,33 +202,16 @@ def check_patch(patch: Sequence[dict[str, Any]]) -> None:
             _parse(operation.get("from"))
 
 
-def _apply(document: Any, operation: dict[str, Any]) -> Any:
-    kind = operation.get("op")
-    path = _parse(operation.get("path"))
-    if kind in ("add", "replace", "test") and "value" not in operation:
-        raise PatchError(f"{kind}: value is missing")
-    match kind:
-        case "add":
-            return _put(document, path, operation["value"], insert=True)
-        case "replace":
-            return _put(document, path, operation["value"], insert=False)
-        case "remove":
-            return _drop(document, path)
-        case "test":
-            if not _same(_look_up(document, path), operation["value"]):
-                raise PatchError(f"test: another value at {operation['path']!r}")
-            return document
-        case "copy" | "move":
-            source = _parse(operation.get("from"))
-            value = _look_up(document, source)
-            if kind == "copy":
-                return _put(document, path, value, insert=True)
-            if path[: len(source)] == source:
-                if path == source:
-                    return document
-                raise PatchError("move: a value cannot move into itself")
-            return _put(_drop(document, source), path, value, insert=True)
-    raise PatchError(f"unknown operation {kind!r}")
+def _check_kind(value: Any, *, to_object: bool) -> None:
+    if to_object and not isinstance(value, dict):
+        raise PatchError("the document would be no object")
+
+
+def _written(value: Any) -> bytes:
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        raise PatchError("a value that is no JSON") from None
 
 
 def _parse(pointer: object) -> list[str]:
@@ -90,48 +235,11 @@ def _key(container: Any, step: str, *, end: bool = False) -> Any:
     raise PatchError(f"no place {step!r}")
 
 
-def _look_up(document: Any, path: list[str]) -> Any:
-    for step in path:
-        key = _key(document, step)
-        if isinstance(document, dict) and key not in document:
-            raise PatchError(f"nothing at {step!r}")
-        document = document[key]
-    return document
-
-
-def _put(document: Any, path: list[str], value: Any, *, insert: bool) -> Any:
-    if not path:
-        return value
-    changed, parent = _copied(document, path)
-    key = _key(parent, path[-1], end=insert)
-    if insert and isinstance(parent, list):
-        parent.insert(key, value)
-        return changed
-    if not insert and isinstance(parent, dict) and key not in parent:
-        raise PatchError(f"replace: nothing at {key!r}")
-    parent[key] = value
-    return changed
-
-
-def _drop(document: Any, path: list[str]) -> Any:
-    if not path:
-        return None
-    _look_up(document, path)
-    changed, parent = _copied(document, path)
-    del parent[_key(parent, path[-1])]
-    return changed
-
-
-def _copied(document: Any, path: list[str]) -> tuple[Any, Any]:
-    """`document` with every container on `path` copied, and the last of them: the one that holds the changed place."""
-    changed = parent = copy.copy(document)
-    for step in path[:-1]:
-        key = _key(parent, step)
-        if isinstance(parent, dict) and key not in parent:
-            raise PatchError(f"nothing at {step!r}")
-        parent[key] = copy.copy(parent[key])
-        parent = parent[key]
-    return changed, parent
+def _inside(container: Any, step: str) -> Any:
+    key = _key(container, step)
+    if isinstance(container, dict) and key not in container:
+        raise PatchError(f"nothing at {step!r}")
+    return container[key]
 
 
 def _same(one: Any, other: Any) -> bool:

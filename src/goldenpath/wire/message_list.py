@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from goldenpath.wire.events import ActivityMessage, AssistantMessage, FunctionCall, Message, ToolCall, encode
+from goldenpath.wire.json_patch import PatchedDocument
 
 _CLEAN: Final = sys.maxsize
 
@@ -52,13 +53,15 @@ class CallSlot:
 class MessageSlot:
     """A message's place in the list. `message` is as it was when last built; `stale` says that more came since."""
 
-    __slots__ = ("calls", "content", "index", "message", "size", "stale")
+    __slots__ = ("calls", "content", "document", "index", "message", "size", "stale")
 
     def __init__(self, message: Message, index: int) -> None:
         self.message = message
         self.index = index
         self.size = len(encode(message))
         self.content: GrowingText | None = None
+        self.document: PatchedDocument | None = None
+        """The content of an activity while patches change it."""
         self.stale = False
         self.calls: list[CallSlot] = []
         if isinstance(message, AssistantMessage):
@@ -76,6 +79,9 @@ class MessageSlot:
             changes: dict[str, Any] = {}
             if self.content is not None:
                 changes["content"] = self.content.read()
+            if self.document is not None:
+                changes["content"] = self.document.value
+                self.document = None  # the next patch makes its own copy: this one is handed out
             if self.calls:
                 changes["tool_calls"] = [call.settled() for call in self.calls]
             self.message = replace(self.message, **changes)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from goldenpath.wire import events as ev
 from goldenpath.wire.chunks import Chunk, Chunks
-from goldenpath.wire.json_patch import PatchError, apply_patch
+from goldenpath.wire.json_patch import MAX_DOCUMENT_BYTES, PatchedDocument, PatchError, PatchTooLargeError
 from goldenpath.wire.message_list import CallSlot, GrowingText, MessageList, MessageSlot
 
 
@@ -22,10 +22,14 @@ class Transcript:
     """The messages of one thread, up to the last event applied.
 
     `messages` is what was there before, oldest first; the transcript starts clean with them. Applying a delta costs
-    the same however long the text is. Not safe to use from several threads at once.
+    the same however long the text is. Patches make the content of an activity no larger than `max_document_bytes`: one
+    that would is left out. Not safe to use from several threads at once.
     """
 
-    def __init__(self, messages: Iterable[ev.Message] = ()) -> None:
+    def __init__(self, messages: Iterable[ev.Message] = (), *, max_document_bytes: int = MAX_DOCUMENT_BYTES) -> None:
+        self._max_document_bytes = max_document_bytes
+        self.refused_patches = 0
+        """How many patches of activities were left out because they asked for too much."""
         self._list = MessageList(messages)
         self._chunks = Chunks()
 
@@ -211,11 +215,16 @@ class Transcript:
             return
         self._merge_metadata(slot, event)
         try:
-            content = apply_patch(slot.message.content, event.patch)
-        except PatchError:
+            if slot.document is None:
+                slot.document = PatchedDocument(slot.message.content, self._max_document_bytes)
+            size = slot.document.size
+            slot.document.apply(event.patch, to_object=True)
+        except PatchError as error:
+            self.refused_patches += isinstance(error, PatchTooLargeError)
             return
-        if isinstance(content, dict):
-            self._list.put(slot, replace(slot.message, content=content, activity_type=event.activity_type))
+        if slot.message.activity_type != event.activity_type:
+            slot.message = replace(slot.message, activity_type=event.activity_type)
+        self._list.changed(slot, slot.document.size - size)
 
     def _encrypted_value(self, event: ev.ReasoningEncryptedValue) -> None:
         if event.subtype == "tool-call":

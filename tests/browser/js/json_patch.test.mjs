@@ -49,6 +49,15 @@ for (const [name, before, operation] of refused) {
   });
 }
 
+test("a patch that copies a document into itself again and again is refused, and taken back", () => {
+  const document = { a: 1 };
+  const patch = Array.from({ length: 40 }, (_, index) => ({ op: "copy", from: "", path: `/k${index}` }));
+  const started = performance.now();
+  assert.throws(() => applyPatch(document, patch), TypeError);
+  assert.deepEqual(document, { a: 1 });
+  assert.ok(performance.now() - started < 2000);
+});
+
 test("the name __proto__ is a name like any other", () => {
   const result = applyPatch({}, [{ op: "add", path: "/__proto__", value: { polluted: true } }]);
   assert.deepEqual(Object.keys(result), ["__proto__"]);

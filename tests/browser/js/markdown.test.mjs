@@ -148,3 +148,20 @@ test("hostile texts take time in proportion to their length", () => {
     assert.ok(performance.now() - started < 2000, `${JSON.stringify(part.slice(0, 20))} took too long`);
   }
 });
+
+test("what is looked for in vain is not looked for again at each place", () => {
+  const rising = Array.from({ length: 2000 }, (_, index) => "`".repeat(index + 1)).join(" ");
+  for (const text of [rising, "http://[".repeat(500_000)]) {
+    const started = performance.now();
+    assert.deepEqual(parseInline(text), [text]);
+    assert.ok(performance.now() - started < 1500, `${text.slice(0, 20)} took ${performance.now() - started} ms`);
+  }
+});
+
+test("code ends at a run of as many backticks, and what looks like an address but is none is text", () => {
+  const code = (text) => ({ type: "code", text });
+  assert.deepEqual(parseInline("`a``b` ``c`d`` `e``"), [code("a``b"), " ", code("c`d"), " `e``"]);
+  assert.deepEqual(parseInline("\\`a`b`"), ["`a", code("b")]);
+  const link = { type: "link", href: "https://example.com/", children: ["b"] };
+  assert.deepEqual(parseInline("http://[a [b](https://example.com/)"), ["http://[a ", link]);
+});

@@ -107,7 +107,7 @@ export class Chat {
   /** Open what the address names. */
   route() {
     const encoded = ROUTE.exec(location.hash)?.[1];
-    const threadId = encoded === undefined ? "" : decodeURIComponent(encoded);
+    const threadId = encoded === undefined ? "" : decoded(encoded);
     if (THREAD_ID.test(threadId)) this.#openThread(threadId, false);
     else this.#openThread(newId(), true);
   }
@@ -412,6 +412,15 @@ function workingText(transcript, stopping) {
   if (last?.kind === "tool" && last.result === null) return `Using ${last.name}…`;
   if (last?.kind === "reasoning" && last.open) return "Thinking…";
   return "Working…";
+}
+
+/** Empty where it is not well encoded. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
 }
 
 /** The socket lies beside the page, wherever that is mounted. */

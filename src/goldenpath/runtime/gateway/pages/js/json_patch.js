@@ -2,12 +2,16 @@
  * JSON Patch (RFC 6902): the changes that STATE_DELTA and ACTIVITY_DELTA carry.
  */
 
+/** How large copies may make a document, in characters of its JSON: each may double it, and a patch has room for many. */
+const MAX_SIZE = 4 * 1024 * 1024;
+
 /**
  * Apply all operations of `patch` to `document`, in place, and return the document: another value where the patch
- * replaced it as a whole. Throws `TypeError` where an operation does not fit; the document is then as it was before.
+ * replaced it as a whole. Throws `TypeError` where an operation does not fit, or copies too much; the document is then as
+ * it was before.
  */
 export function applyPatch(document, patch) {
-  const holder = { root: document };
+  const holder = { root: document, room: null };
   const undo = [];
   try {
     for (const operation of patch) apply(holder, operation, undo);
@@ -31,7 +35,7 @@ function apply(holder, { op, path, from, value }, undo) {
       if (path.startsWith(`${from}/`)) throw new TypeError(`${from} cannot move into itself`);
       return add(holder, path, remove(holder, from, undo), undo);
     case "copy":
-      return add(holder, path, structuredClone(find(holder, from)), undo);
+      return add(holder, path, copied(holder, from), undo);
     case "test":
       if (!equal(find(holder, path), value)) throw new TypeError(`test failed at ${path}`);
       return undefined;
@@ -52,6 +56,14 @@ function locate(holder, pointer) {
     key = next;
   }
   return { parent, key };
+}
+
+function copied(holder, pointer) {
+  const text = JSON.stringify(find(holder, pointer));
+  holder.room ??= MAX_SIZE - JSON.stringify(holder.root).length;
+  holder.room -= text.length;
+  if (holder.room < 0) throw new TypeError(`too much to copy at ${pointer}`);
+  return JSON.parse(text);
 }
 
 function get(parent, key) {

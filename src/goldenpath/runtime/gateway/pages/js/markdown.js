@@ -192,11 +192,15 @@ const SPECIAL = /[\\`*_~[]|https?:\/\//g;
 const LINK = /\[([^[\]]{1,1000})\]\(([^\s()]{1,2000})(?:[ ]"[^"]{0,200}")?\)/y;
 const ADDRESS = /https?:\/\/[^\s<>"'`]{1,2000}/y;
 
-/** The nodes of a text inside one block: strings, and `{type, ...}` for what is marked. */
+/**
+ * The nodes of a text inside one block: strings, and `{type, ...}` for what is marked.
+ *
+ * `known` is what was found out on the way, because looking again at each place would make it quadratic: marks that have
+ * no end after the current place, where the runs of backticks are, and up to where there is no address.
+ */
 export function parseInline(text, depth = 0) {
   const nodes = [];
-  /** Marks that are known to have no end after the current place: looking again would make it quadratic. */
-  const hopeless = new Set();
+  const known = { hopeless: new Set(), backticks: null, addressFrom: 0 };
   let plain = "";
   let place = 0;
   const push = (node, end) => {
@@ -211,7 +215,7 @@ export function parseInline(text, depth = 0) {
     if (special === null) break;
     plain += text.slice(place, special.index);
     place = special.index;
-    const found = spanAt(text, place, depth, hopeless);
+    const found = spanAt(text, place, depth, known);
     if (found === null) {
       plain += text[place];
       place += 1;
@@ -227,38 +231,43 @@ export function parseInline(text, depth = 0) {
   return nodes;
 }
 
-function spanAt(text, place, depth, hopeless) {
+function spanAt(text, place, depth, known) {
   switch (text[place]) {
     case "\\":
       return /[!-/:-@[-`{-~]/.test(text[place + 1] ?? "") ? { node: text[place + 1], end: place + 2 } : null;
     case "`":
-      return codeSpanAt(text, place, hopeless);
+      return codeSpanAt(text, place, known);
     case "[":
       return depth < MAX_DEPTH ? linkAt(text, place) : null;
     case "h":
-      return depth < MAX_DEPTH ? addressAt(text, place) : null;
+      return depth < MAX_DEPTH ? addressAt(text, place, known) : null;
     default:
-      return depth < MAX_DEPTH ? markedAt(text, place, depth, hopeless) : null;
+      return depth < MAX_DEPTH ? markedAt(text, place, depth, known.hopeless) : null;
   }
 }
 
-function codeSpanAt(text, place, hopeless) {
+function codeSpanAt(text, place, known) {
   let width = 1;
   while (text[place + width] === "`") width += 1;
-  const marks = "`".repeat(width);
-  if (hopeless.has(marks)) return { node: marks, end: place + width };
-  for (let end = text.indexOf(marks, place + width); end >= 0; ) {
-    let stop = end + width;
-    while (text[stop] === "`") stop += 1;
-    if (stop === end + width) {
-      const inner = text.slice(place + width, end);
-      const padded = inner.startsWith(" ") && inner.endsWith(" ") && inner.trim() !== "";
-      return { node: { type: "code", text: padded ? inner.slice(1, -1) : inner }, end: stop };
-    }
-    end = text.indexOf(marks, stop);
+  known.backticks ??= backticksIn(text);
+  const runs = known.backticks.get(width) ?? []; // none where the first of them was escaped
+  while (runs.at(-1) < place + width) runs.pop();
+  const end = runs.at(-1);
+  if (end === undefined) return { node: "`".repeat(width), end: place + width };
+  const inner = text.slice(place + width, end);
+  const padded = inner.startsWith(" ") && inner.endsWith(" ") && inner.trim() !== "";
+  return { node: { type: "code", text: padded ? inner.slice(1, -1) : inner }, end: end + width };
+}
+
+/** Where runs of backticks begin, by their length; the last first. */
+function backticksIn(text) {
+  const found = new Map();
+  for (const { 0: run, index } of text.matchAll(/`+/g)) {
+    if (!found.has(run.length)) found.set(run.length, []);
+    found.get(run.length).push(index);
   }
-  hopeless.add(marks);
-  return { node: marks, end: place + width };
+  for (const places of found.values()) places.reverse();
+  return found;
 }
 
 function linkAt(text, place) {
@@ -270,7 +279,8 @@ function linkAt(text, place) {
   return { node: { type: "link", href, children: parseInline(match[1], MAX_DEPTH) }, end: LINK.lastIndex };
 }
 
-function addressAt(text, place) {
+function addressAt(text, place, known) {
+  if (place < known.addressFrom) return null;
   ADDRESS.lastIndex = place;
   const match = ADDRESS.exec(text);
   if (match === null) return null;
@@ -278,6 +288,7 @@ function addressAt(text, place) {
   while (".,;:!?)]}*_~".includes(match[0][length - 1])) length -= 1; // of the sentence around it
   const shown = match[0].slice(0, length);
   const href = safeAddress(shown);
+  if (href === null) known.addressFrom = ADDRESS.lastIndex;
   return href === null ? null : { node: { type: "link", href, children: [shown] }, end: place + length };
 }
 
