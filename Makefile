@@ -3,13 +3,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check format lock bench docs clean
+.PHONY: run test lab check format lock bench docs clean
 
 run: $(VENV)/.runtime ## Serve the built-in agents at http://127.0.0.1:8700
 	$(BIN)/goldenpath serve
 
 test: $(VENV)/.dev node chromium nginx ## Run every test (LONG=1: the long versions too)
 	$(BIN)/python -m pytest $(if $(LONG),--long) $(ARGS)
+
+lab: $(VENV)/.dev ## Judge a server of our own with 50 users (ARGS="run sustained --rate 50": something else)
+	$(BIN)/goldenpath lab $(or $(ARGS),run golden_path --users 50)
 
 check: $(VENV)/.dev ## Style, types, the direction of imports, the generated docs
 	$(BIN)/ruff check .
