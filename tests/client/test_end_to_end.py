@@ -282,6 +282,7 @@ async def test_the_ends_of_runs_are_those_that_did_not_just_finish(server: Serve
         terminal = await failed.wait()
         found = await client.api.ends("t")
         assert (found.thread_id, [end.run_id for end in found.ends]) == ("t", [failed.run_id])
+        assert found.complete
         assert ev.decode_event(found.ends[0].event) == terminal
 
 

@@ -27,8 +27,13 @@ async def runs(request: pytest.FixtureRequest) -> AsyncIterator[Runs]:
 
 
 async def ends(runs: Runs) -> list[RunEnd]:
-    _, found = await runs.dispatcher.ends(ANN, "t1")
+    _, found, _ = await runs.dispatcher.ends(ANN, "t1")
     return found
+
+
+async def is_complete(runs: Runs) -> bool:
+    _, _, complete = await runs.dispatcher.ends(ANN, "t1")
+    return complete
 
 
 def facts(found: list[RunEnd]) -> list[tuple[str, str]]:
@@ -126,6 +131,7 @@ async def test_what_retention_removed_is_left_out(runs: Runs, hand: Stagehand) -
         assert log is not None
         log.drop(0)
     assert [end.run_id for end in await ends(runs)] == ["new"]
+    assert not await is_complete(runs)
 
 
 async def test_terminal_events_are_told_within_a_bound_the_newest_first() -> None:
@@ -134,9 +140,28 @@ async def test_terminal_events_are_told_within_a_bound_the_newest_first() -> Non
 
     async with Runs(max_history_bytes=13_000).running() as runs:
         runs.agents.add("returns", returns)
-        for run_id in ("small", "large", "later", "last"):
+        for run_id in ("small", "large", "later"):
             await runs.over(await runs.start("returns", run_id))
+        assert await is_complete(runs)
+        await runs.over(await runs.start("returns", "last"))
         assert [end.run_id for end in await ends(runs)] == ["large", "later", "last"]
+        assert not await is_complete(runs)
+
+
+async def test_what_was_answered_counts_as_well() -> None:
+    async def asks(run: Run) -> None:
+        run.interrupt("approval", interrupt_id="i1")
+
+    async with Runs(max_history_bytes=40_000).running() as runs:
+        runs.agents.add("asks", asks)
+        for number in range(8):
+            answer = ev.ResumeEntry(interrupt_id="i1", status="resolved", payload="x" * 4000)
+            await runs.over(await runs.start("asks", f"r{number}", run_input=given(resume=[answer])))
+        found = await ends(runs)
+        size = len(msgspec.json.encode(found))
+        assert not await is_complete(runs)
+    assert 20_000 < size < 41_000
+    assert found[-1].run_id == "r7"
 
 
 async def test_a_thread_of_somebody_else_has_no_ends(runs: Runs, hand: Stagehand) -> None:

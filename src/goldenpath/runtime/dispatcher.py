@@ -214,18 +214,21 @@ class Dispatcher:
                 raise RequestError("not_found", "there is no such thread") from None
             return log, seq, messages
 
-    async def ends(self, principal: Principal, thread_id: str) -> tuple[ThreadLog, list[RunEnd]]:
-        """How the newest runs ended (`RunEnds.read`); no end is missing that is in the history as read before.
+    async def ends(self, principal: Principal, thread_id: str) -> tuple[ThreadLog, list[RunEnd], bool]:
+        """How the newest runs ended (`RunEnds.read`), and whether those are all.
+
+        Where they are, no end is missing that is in the history as read before.
 
         A user's come one after another (`Turns`). Raises `RequestError`: `not_found`, `rate_limited`.
         """
         async with self.opened(principal, thread_id) as log:
             await self._ends_durable(log)
             async with self._turns.turn(principal.user_id):
-                ends = await self._ends.read(log, await self._store.runs(log.epoch, SHOWN_ENDS))
+                runs = await self._store.runs(log.epoch, SHOWN_ENDS)
+                ends, complete = await self._ends.read(log, runs)
             if log.deleted:
                 raise RequestError("not_found", "there is no such thread")
-            return log, ends
+            return log, ends, complete and len(runs) < SHOWN_ENDS
 
     async def delete(self, principal: Principal, thread_id: str) -> None:
         """Remove a thread. Returns when that is durable. Raises `RequestError` (`not_found`)."""

@@ -43,9 +43,9 @@ class RunEnds:
         self._store = store
         self._max_bytes = max_bytes
 
-    async def read(self, log: ThreadLog, runs: list[RunRow]) -> list[RunEnd]:
+    async def read(self, log: ThreadLog, runs: list[RunRow]) -> tuple[list[RunEnd], bool]:
         """The ends of those of `runs` that ended other than by just finishing, in the order of the log: the newest, as
-        far as their events are held and, terminal events together, within `max_bytes`.
+        far as their events are held and, with what was answered, within `max_bytes` together. And whether that is all.
 
         The ends are durable, and the log is pinned. Raises `StoreError`; cancelling is safe.
         """
@@ -55,22 +55,24 @@ class RunEnds:
         for run in sorted((run for run in runs if run.last_seq), key=lambda run: -run.last_seq):
             sealed = await held.event(run.last_seq)
             if sealed is None:
-                break  # what is older was removed as well
+                return ends[::-1], False  # what is older was removed as well
             event = ev.decode_event(sealed)
             if _says_nothing(event):
                 continue
-            size += len(sealed)
             after = await _said_before(held, run.last_seq)
-            if after is None or size > self._max_bytes:
-                break
+            if after is None:
+                return ends[::-1], False
             began = _given(await held.event(run.first_seq))
             resume = None if began is None else began.resume
             answers = None
             if _asks(event) and run.last_seq < log.visible:
                 answers = _answers(await self._given_next(log, held, run.last_seq + 1))
-            ends.append(RunEnd(run.run_id, run.last_seq, msgspec.Raw(sealed), after, resume, answers))
-        ends.reverse()
-        return ends
+            end = RunEnd(run.run_id, run.last_seq, msgspec.Raw(sealed), after, resume, answers)
+            size += len(msgspec.json.encode(end))
+            if size > self._max_bytes:
+                return ends[::-1], False
+            ends.append(end)
+        return ends[::-1], True
 
     async def _given_next(self, log: ThreadLog, held: _Segments, seq: int) -> ev.StartedInput | None:
         """What the next run was given, which may still be active and in no segment."""

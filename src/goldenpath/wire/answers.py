@@ -116,11 +116,14 @@ class RunEnd(msgspec.Struct):
 
 
 class Ends(msgspec.Struct):
-    """`ends` are those of the runs that did not just finish, in the order of the log, as far as they are held."""
+    """`ends` are those of the runs that did not just finish, in the order of the log. `complete`: whether none is left
+    out; false where the oldest are, because they are too many, too large or not held any more.
+    """
 
     thread_id: str
     epoch: str
     ends: list[RunEnd]
+    complete: bool
 
 
 class RunInfo(msgspec.Struct):

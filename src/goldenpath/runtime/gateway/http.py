@@ -177,8 +177,8 @@ class HttpApi:
 
     async def ends(self, request: Request, principal: Principal) -> Answer:
         reading = self._gateway.dispatcher.ends(principal, request.name("thread_id"))
-        log, ends = await request.while_connected(reading)
-        return answer(answers.Ends(log.key.thread_id, log.epoch, ends))
+        log, ends, complete = await request.while_connected(reading)
+        return answer(answers.Ends(log.key.thread_id, log.epoch, ends, complete))
 
     async def events(self, request: Request, principal: Principal, send: Send) -> None:
         gateway = self._gateway
