@@ -6,6 +6,7 @@ What a table can say comes from the code, so it cannot become wrong; the words a
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import json
 import sys
@@ -24,7 +25,7 @@ from goldenpath.lab.report.words import amount
 from goldenpath.lab.targets import websocket
 from goldenpath.runtime import settings
 from goldenpath.runtime.gateway.routes import Route, routes
-from goldenpath.runtime.metrics import kind_of, metric_name
+from goldenpath.runtime.metrics import Statistics, kind_of, metric_name
 from goldenpath.wire import commands, errors, events
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -283,12 +284,17 @@ def settings_page() -> str:
     return SETTINGS.format(settings=_table(("setting", "default", "meaning"), rows))
 
 
+async def _read(statistics: Statistics) -> msgspec.Struct:
+    """On an event loop, where the server reads them."""
+    return statistics()
+
+
 def metrics_page() -> str:
     with tempfile.TemporaryDirectory() as directory:
         server = App(settings.Settings(data_dir=directory)).build()
     rows = []
     for part, statistics in server.statistics.items():
-        record = type(statistics())
+        record = type(asyncio.run(_read(statistics)))
         notes = _notes(record)
         for field in record.__struct_fields__:
             name = metric_name(part, field)

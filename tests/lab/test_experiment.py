@@ -166,5 +166,8 @@ async def test_the_target_and_the_generator_are_watched(tmp_path: Path) -> None:
     target = [sample.figures for sample in samples if sample.source == "target"]
     assert len(target) >= 2
     assert all(figures["memory_mb"] > 10 and figures["processes"] == 1 for figures in target)
+    assert any(
+        figures["connections"] == 4 and figures["tasks"] > 1 and figures["allocated_blocks"] > 1e5 for figures in target
+    )
     workers = [sample.figures for sample in samples if sample.source == "worker 0"]
     assert any(figures["cpu_percent"] > 0 for figures in workers)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -27,7 +28,7 @@ from goldenpath.lab.injection import Injection
 from goldenpath.lab.judge import Judge
 from goldenpath.lab.level import Level
 from goldenpath.lab.machine import machine
-from goldenpath.lab.monitor import ProcessTree, watch
+from goldenpath.lab.monitor import MetricsPage, ProcessTree, Read, everything, watch
 from goldenpath.lab.own_server import OwnServer
 from goldenpath.lab.proxy import Proxy
 from goldenpath.lab.recorder import Recorder
@@ -172,11 +173,9 @@ class Experiment:
             await asyncio.gather(*(worker.until_ready() for worker in self._workers))
             if self._stopping:
                 return
-            if self._server is not None:
-                tree = ProcessTree(self._pid)
-                background.append(
-                    asyncio.create_task(watch(tree.read, lambda figures: recorder.sampled("target", figures)))
-                )
+            read = self._reading(spec)
+            if read is not None:
+                background.append(asyncio.create_task(watch(read, partial(recorder.sampled, "target"))))
             self._zero = perf_counter() + HEAD_START
             save_manifest(job.directory, msgspec.structs.replace(manifest, zero=self._zero))
             recorder.noted("begun")
@@ -199,6 +198,13 @@ class Experiment:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await asyncio.gather(*(worker.end() for worker in self._workers))
+
+    def _reading(self, spec: TargetSpec) -> Read | None:
+        """What can be known of the target besides what users see; None: nothing."""
+        page = MetricsPage(spec.options["url"]) if spec.kind == "goldenpath" else None
+        if self._server is not None and page is not None:
+            return everything(ProcessTree(self._pid).read, page.read)
+        return None if page is None else page.read
 
     def _pid(self) -> int | None:
         return self._server.pid if self._server is not None else None

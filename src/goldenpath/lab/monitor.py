@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from http.client import HTTPException
 from time import perf_counter
 from typing import Any, Final
+from urllib.request import urlopen
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 INTERVAL: Final = 1.0
 _MB: Final = 1e6
 _TOO_SHORT: Final = 0.2
 """Seconds that say nothing about how much CPU is used."""
+
+_FIGURES: Final = {
+    "connections": ("goldenpath_connections_connected", 1.0),
+    "runs": ("goldenpath_admission_running", 1.0),
+    "runs_waiting": ("goldenpath_admission_waiting", 1.0),
+    "tasks": ("goldenpath_process_tasks", 1.0),
+    "allocated_blocks": ("goldenpath_process_allocated_blocks", 1.0),
+    "log_mb": ("goldenpath_log_bytes", 1 / _MB),
+}
+"""Our names, theirs, and the factor between."""
 
 Read = Callable[[], dict[str, float]]
 
@@ -54,6 +67,39 @@ class ProcessTree:
             return []
         self._known = {each.pid: self._known.get(each.pid, each) for each in found}
         return list(self._known.values())
+
+
+class MetricsPage:
+    """What a goldenpath server says of itself on `/metrics`: open connections, runs that wait, tasks ..."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/metrics"
+
+    def read(self) -> dict[str, float]:
+        """The figures now; empty where there are none to be had."""
+        try:
+            with urlopen(self._url, timeout=INTERVAL) as answer:  # noqa: S310
+                text = answer.read().decode()
+            samples = {
+                sample.name: sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+            }
+        except (OSError, ValueError, HTTPException):
+            return {}
+        return {figure: samples[name] * scale for figure, (name, scale) in _FIGURES.items() if name in samples}
+
+
+def everything(*reads: Read) -> Read:
+    """All of them together; empty where the first is."""
+
+    def read() -> dict[str, float]:
+        figures = reads[0]()
+        for more in reads[1:] if figures else ():
+            figures |= more()
+        return figures
+
+    return read
 
 
 async def watch(read: Read, tell: Callable[[dict[str, float]], None]) -> None:

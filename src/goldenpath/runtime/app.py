@@ -24,6 +24,7 @@ from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.engine import EngineFactory
 from goldenpath.runtime.environ import load, override
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.footprint import footprint
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.site import Site
 from goldenpath.runtime.host_signals import at_stop_signals
@@ -91,6 +92,7 @@ class Server:
             "log": self.event_log.statistics,
             "turns": turns.statistics,
             "accounts": self.accounts.statistics,
+            "process": footprint,
         }
         """By the part that they are of: the metrics."""
         self.site = Site(self.gateway, registry_of(self.statistics), __version__)

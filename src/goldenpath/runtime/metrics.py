@@ -27,6 +27,7 @@ KINDS: Final[dict[str, dict[Kind, tuple[str, ...]]]] = {
         ),
         "counter": ("passwords_refused",),
     },
+    "process": {"gauge": ("tasks", "allocated_blocks")},
 }  # fmt: skip
 """Of each part's statistics: which figures go up and down, and which only grow."""
 
