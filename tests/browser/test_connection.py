@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import BrowserContext, expect
 
-from tests.browser.chat_page import ChatPage
+from tests.browser.chat_page import PASSWORD, ChatPage, new_email
 from tests.browser.gate import Gate
 from tests.browser.gated_app import COUNT
+from tests.browser.host_proxy import HostProxy
 from tests.browser.network import Line, Network, once
 from tests.serverprocess import ServerProcess
 
@@ -69,6 +70,32 @@ class TestTheServerDies:
         page.expect_answer("meanwhile")
         expect(page.mine).to_have_text(["before", "meanwhile"])
         expect(page.waiting).to_have_count(0)
+
+    def test_a_message_written_meanwhile_can_be_withdrawn(self, own: ServerProcess, page: ChatPage) -> None:
+        page.say("before")
+        page.expect_answer("before")
+        own.kill()
+        page.expect_link("waiting")
+        page.say("never mind")
+        page.waiting.get_by_role("button", name="Withdraw").click()
+        expect(page.waiting).to_have_count(0)
+        own.start()
+        page.expect_connected()
+        page.say("after")
+        page.expect_answer("after")
+        expect(page.mine).to_have_text(["before", "after"])
+
+    def test_meanwhile_nothing_seems_to_move_or_to_be_in_reach(
+        self, own: ServerProcess, page: ChatPage, gated: Callable[..., Gate]
+    ) -> None:
+        gated(on=page).show(5)
+        expect(page.stop).to_be_enabled()
+        expect(page.page.locator("#working .dots")).to_be_visible()
+        own.kill()
+        page.expect_link("waiting")
+        expect(page.page.locator("#stop")).to_be_disabled()
+        expect(page.page.locator("#working .dots")).to_be_hidden()
+        expect(page.page.locator("#working")).not_to_contain_text("Working")
 
     def test_trying_now_does_not_wait(self, own: ServerProcess, page: ChatPage) -> None:
         own.kill()
@@ -191,6 +218,27 @@ class TestTheNetworkBreaks:
         chat.expect_answer("meanwhile")
 
 
+class TestTheServerLetsNobodyIn:
+    def test_a_page_of_an_origin_that_is_not_allowed_says_so_and_the_log_why(
+        self, own_server: Callable[..., ServerProcess], new_context: Callable[..., BrowserContext]
+    ) -> None:
+        server = own_server()
+        with HostProxy(server.port) as proxy:
+            page = ChatPage(new_context(), f"http://{proxy.host}")
+            page.open()
+            page.page.get_by_role("button", name="Create an account").click()
+            page.fill_login("far@example.com", PASSWORD)
+            page.page.get_by_role("button", name="Create account").click()
+            banner = page.page.locator("#banner")
+            expect(banner).to_contain_text(f"http://{proxy.host} is not in GOLDENPATH_ALLOWED_ORIGINS")
+            page.page.get_by_role("button", name="Try again").click()
+            expect(banner).to_be_visible()
+            (warning,) = [line for line in server.log().splitlines() if "origin_refused" in line]
+            assert f"http://{proxy.host}" in warning
+            assert "inside.example" in warning
+            assert "GOLDENPATH_ALLOWED_ORIGINS" in warning
+
+
 class TestTheServerCloses:
     def test_4401_renews_the_token_and_comes_back(self, chat: ChatPage, network: Network) -> None:
         before = chat.token()
@@ -206,6 +254,23 @@ class TestTheServerCloses:
         httpx.post(f"{chat.url}/v1/auth/logout", headers=headers).raise_for_status()
         chat.expect_login()
         expect(chat.page.get_by_text("Your login has ended.")).to_be_visible()
+
+    def test_who_logs_in_again_is_where_they_were_and_nobody_else_is(self, chat: ChatPage) -> None:
+        chat.log_out()
+        email = chat.register()
+        chat.say("hello")
+        chat.expect_answer("hello")
+        thread_id = chat.thread_id
+        chat.log_out()
+        chat.expect_login()
+        chat.log_in(email)
+        chat.expect_answer("hello")
+        assert chat.thread_id == thread_id
+        chat.log_out()
+        chat.page.get_by_role("button", name="Create an account").click()
+        chat.fill_login(new_email(), PASSWORD)
+        chat.page.get_by_role("button", name="Create account").click()
+        expect(chat.page.get_by_role("heading", name="What would you like to do?")).to_be_visible()
 
     def test_too_many_connections_waits_for_the_user(self, chat: ChatPage, network: Network) -> None:
         network.refuse = 4429

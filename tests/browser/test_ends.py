@@ -81,6 +81,35 @@ def test_a_run_whose_server_was_killed_says_so_for_ever(
     assert [line.split(":")[0] for line in shown(chat.page)] == ["message", "message", "error", "message", "message"]
 
 
+def test_after_a_kill_each_message_says_what_became_of_it_and_can_be_sent_again(
+    own_server: Callable[..., ServerProcess], open_page: Callable[..., ChatPage], gated: Callable[..., Gate]
+) -> None:
+    server = own_server()
+    chat = open_page(on=server)
+    chat.register()
+    gated(on=chat).show(5)
+    for text in ("second", "third"):
+        chat.say(text)
+    expect(chat.waiting.get_by_role("button", name="Withdraw")).to_have_count(2)
+    server.kill()
+    server.start()
+    expect(chat.errors).to_have_count(3)
+    for page in (chat, chat.tab()):
+        expect(page.errors).to_contain_text(
+            ["in the middle of this answer.", "before this answer began.", "before this answer began."]
+        )
+        # What a sentence names is there: on the last one only.
+        expect(page.errors.get_by_text("Try again.")).to_have_count(3)
+        assert [each.is_visible() for each in page.errors.get_by_text("Try again.").all()] == [False, False, True]
+        names = [each.inner_text().strip() for each in page.errors.get_by_role("button").all()]
+        assert names == ["Send it again", "Send it again", "Try again"]
+    chat.errors.nth(1).get_by_role("button", name="Send it again").click()
+    chat.expect_answer("second")
+    expect(chat.mine.last).to_have_text("second")
+    expect(chat.mine).to_have_count(4)
+    expect(chat.errors.get_by_role("button", name="Send it again")).to_have_count(3)
+
+
 def test_while_an_answer_runs_the_ends_before_it_are_shown(chat: ChatPage, gated: Callable[..., Gate]) -> None:
     gated().show(5)
     chat.stop.click()

@@ -36,6 +36,11 @@ async def test_when_a_run_began_survives_the_process() -> None:
         events = await second.whole()
         ends = [terminal([ev.decode_event(event) for run_id, event in events if run_id == row.run_id]) for row in rows]
         assert ends == ["success", "run_interrupted", "run_interrupted"]
+        errors = [event for event in (ev.decode_event(event) for _, event in events) if isinstance(event, ev.RunError)]
+        assert [error.message for error in errors] == [
+            "the server stopped during this run; send the message again",
+            "the server stopped before this run began; send the message again",
+        ]
         assert sum(isinstance(message, ev.UserMessage) for message in await second.history()) == 3
 
 

@@ -27,6 +27,7 @@ from goldenpath.wire.order import RunOrder
 _logger = structlog.get_logger("goldenpath.recovery")
 
 _WHY = "the server stopped during this run; send the message again"
+_WHY_NOT_BEGUN = "the server stopped before this run began; send the message again"
 
 
 class RecoveryError(GoldenpathError):
@@ -99,9 +100,10 @@ class Recovery:
         # A run that has begun comes before those that wait.
         for row in sorted(rows, key=lambda row: row.run_id not in orders):
             log.runs[RunId(row.run_id)] = row
-            if row.run_id not in orders:
+            begun = row.run_id in orders
+            if not begun:
                 append_started(log, row, decode_run_input(row.input) if row.input else RunAgentInput(), now)
             if row.status == "queued":
                 row.status = after(row.status, "begin")
-            end_run(log, row, orders.get(RunId(row.run_id), RunOrder()), lost(_WHY), now)
+            end_run(log, row, orders.get(RunId(row.run_id), RunOrder()), lost(_WHY if begun else _WHY_NOT_BEGUN), now)
             self._event_log.finish(log, row)

@@ -18,6 +18,19 @@ test("whatever else ends a run is told in the same words", () => {
   assert.equal(adviceForRun({ code: "unheard_of", message: "" }).what, "Something went wrong.");
 });
 
+test("an answer that had not begun was not stopped in the middle", () => {
+  const lost = { code: "run_interrupted", message: "the server stopped" };
+  assert.match(adviceForRun({ ...lost, begun: true }).what, /in the middle/);
+  assert.match(adviceForRun({ ...lost, begun: false }).what, /before this answer began/);
+  assert.deepEqual(adviceForRun({ code: "timeout", message: "", begun: false }), adviceFor({ code: "timeout", message: "" }));
+});
+
+test("no time is named that nobody knows", () => {
+  const down = { code: "upstream_unavailable", message: "the search is down" };
+  assert.doesNotMatch(adviceForRun(down).next, /minute|second/);
+  assert.equal(adviceFor({ ...down, retryAfter: 2 }).next, "Try again in 2 seconds.");
+});
+
 test("a login is advised to do only what is possible here", () => {
   const wrong = { status: 401, code: "unauthorized", message: "" };
   assert.match(loginAdvice(wrong, "login", true), /create an account/);

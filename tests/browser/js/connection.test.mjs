@@ -280,7 +280,7 @@ test("other 44xx codes stop it until the user asks again", async () => {
   const page = new Page();
   await page.open();
   page.socket.drop(4429);
-  assert.deepEqual(page.connection.state, { kind: "stopped", code: 4429, reason: "" });
+  assert.deepEqual(page.connection.state, { kind: "stopped", code: 4429, reason: "", refused: false });
   await page.clock.advance(120_000);
   assert.equal(page.sockets.length, 1);
   await page.open();
@@ -294,6 +294,55 @@ test("a refused handshake makes it ask whether the token is good", async () => {
   page.socket.drop(1006);
   await page.clock.advance(500);
   assert.deepEqual(page.hints.map((hint) => hint.suspect), [false, true]);
+});
+
+test("a server that answers calls and lets no socket open is told from one that is away", async () => {
+  const page = new Page();
+  page.connection.connect();
+  await settle();
+  page.socket.drop(1006);
+  assert.equal(page.connection.state.refused, false); // the server may just be away
+  await page.clock.advance(page.clock.next);
+  page.socket.drop(1006);
+  assert.deepEqual([page.state, page.connection.state.refused], ["waiting", true]);
+  await page.clock.advance(page.clock.next);
+  assert.deepEqual([page.state, page.connection.state.refused], ["connecting", true]);
+  await page.welcome();
+  assert.equal(page.connection.state.refused, false);
+  page.socket.drop(1006);
+  assert.equal(page.connection.state.refused, false);
+});
+
+test("a server that says why it closes, or answers no calls, does not refuse the page", async () => {
+  const page = new Page();
+  page.connection.connect();
+  await settle();
+  page.socket.drop(1006);
+  await page.clock.advance(page.clock.next);
+  page.socket.drop(4503);
+  assert.equal(page.connection.state.refused, false);
+  await page.clock.advance(page.clock.next);
+  page.socket.drop(1006);
+  assert.equal(page.connection.state.refused, true);
+  page.token = async () => {
+    throw Problem.unreachable();
+  };
+  await page.clock.advance(page.clock.next);
+  assert.equal(page.connection.state.refused, false);
+});
+
+test("a run that is taken back while away is not sent again, and cancelled should it have arrived", async () => {
+  const page = new Page();
+  await page.open();
+  page.connection.follow("t", null);
+  const refusal = page.connection.run({ agent: "echo", thread_id: "t", run_id: "r", text: "hi" }).catch(({ code }) => code);
+  page.socket.drop(1006);
+  page.connection.takeBack("t", "r");
+  assert.equal(await refusal, "closed");
+  await page.clock.advance(page.clock.next);
+  await page.welcome();
+  assert.deepEqual(page.socket.ops("run"), []);
+  assert.deepEqual(page.socket.ops("cancel").map(({ thread_id, run_id }) => [thread_id, run_id]), [["t", "r"]]);
 });
 
 test("waits grow while the server stays away, and start small after a good connection", async () => {

@@ -94,6 +94,18 @@ test("each end stands after what its run said, also where that is no message", (
   assert.deepEqual(feed.kinds, expected);
 });
 
+test("a failed run that had said nothing is known as such, live and from the history", () => {
+  const live = new Feed().put("r1", started(user("u1", "1")), failed);
+  assert.equal(live.item("error").begun, false);
+  live.put("r2", started(user("u2", "2")), textStart("a2"), text("a2", "so far"), textEnd("a2"), failed);
+  assert.deepEqual(live.transcript.items.filter((item) => item.kind === "error").map((item) => item.begun), [false, true]);
+  const history = [user("u1", "1"), user("u2", "2"), assistant("a2", "so far"), user("u3", "3")];
+  const ends = [end("r1", 2, failed, ["u1"]), end("r2", 7, failed, ["a2", "u2"]), end("r2-again", 9, failed, ["a2"]), end("r3", 11, failed, ["u3"])];
+  const read = new Feed(history, 11, ends);
+  const begun = read.transcript.items.filter((item) => item.kind === "error").map((item) => item.begun);
+  assert.deepEqual(begun, [false, true, true, false]);
+});
+
 test("an end before every message stands first, and one that knows no place behind the end before it", () => {
   const feed = new Feed([user("u1", "1"), user("u2", "2")], 9, [
     end("r0", 2, failed, []),

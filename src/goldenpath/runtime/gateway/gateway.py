@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.forwarded import TrustedProxies
 from goldenpath.runtime.gateway.faults import told
-from goldenpath.runtime.gateway.handshake import read_handshake
+from goldenpath.runtime.gateway.handshake import OriginError, read_handshake
 from goldenpath.runtime.gateway.peers import Peer, Peers, Reservation
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.recovery import Recovery
@@ -29,6 +30,9 @@ from goldenpath.wire.ids import SessionId
 
 TICK: Final = 1.0
 """How often connections are told the time, in seconds; their time-outs are late by no more than this."""
+
+WARNING_INTERVAL: Final = 60.0
+"""Pages that may not connect are told of in the log no more often than this, in seconds."""
 
 _logger = structlog.get_logger("goldenpath.gateway")
 
@@ -73,6 +77,7 @@ class Gateway:
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._next_warning = -math.inf
         accounts.on_revoked(self._on_revoked)
 
     @property
@@ -147,7 +152,23 @@ class Gateway:
             self._check_open()
             return Upgrade(principal, handshake.subprotocol, self.peers.reserve(principal.user_id, address))
         except Exception as error:  # noqa: BLE001 - whatever it is: told and, where it is ours, logged
+            if isinstance(error, OriginError):
+                self._warn(error)
             raise told(error, "upgrade_failed") from None
+
+    def _warn(self, error: OriginError) -> None:
+        """Tell the operator what no page can be told. Anybody can cause it, so it is told rarely, and shortly."""
+        now = self.clock.monotonic()
+        if now < self._next_warning:
+            return
+        self._next_warning = now + WARNING_INTERVAL
+        _logger.warning(
+            "origin_refused",
+            origin=ascii(error.origin[:200]),
+            host=ascii(error.host[:200]),
+            GOLDENPATH_ALLOWED_ORIGINS=list(self.settings.allowed_origins),
+            advice="allow the origin, or have the proxy pass the Host header on",
+        )
 
     def admit_stream(
         self, principal: Principal, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]

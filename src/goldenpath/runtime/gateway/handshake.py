@@ -23,6 +23,15 @@ class Handshake(msgspec.Struct, frozen=True):
     subprotocol: str | None
 
 
+class OriginError(RequestError):
+    """A browser's page of an origin that may not connect."""
+
+    def __init__(self, origin: str, host: str) -> None:
+        super().__init__("forbidden", "this origin may not connect")
+        self.origin = origin
+        self.host = host
+
+
 class WebSocketVersionError(RequestError):
     """The client speaks another version of the WebSocket protocol."""
 
@@ -51,7 +60,7 @@ def read_handshake(headers: Iterable[tuple[bytes, bytes]], allowed_origins: tupl
     values = _by_name(headers)
     host, origin, token = _only(values, b"host"), _only(values, b"origin"), _token(values)
     if origin is not None and not _may_connect(origin, host or "", allowed_origins):
-        raise RequestError("forbidden", "this origin may not connect")
+        raise OriginError(origin, host or "")
     offered = [
         name.strip()
         for value in values.get(b"sec-websocket-protocol", ())

@@ -19,7 +19,7 @@ const SENTENCES = {
   queue_full: ["The server is busy.", "Try again in a moment."],
   overloaded: ["The server is busy.", "Try again in a moment."],
   draining: ["The server is restarting.", "Try again in a moment."],
-  upstream_unavailable: ["Something the agent depends on is down.", "Try again in a minute."],
+  upstream_unavailable: ["Something the agent depends on is down.", "Try again in a moment."],
   not_configured: ["The agent is not set up.", "Tell whoever runs this server."],
   timeout: ["It took too long, and was ended.", "Try again, or ask for less at once."],
   cancelled: ["It was stopped.", "Send a message to go on."],
@@ -36,10 +36,15 @@ const OF_AN_ANSWER = {
   payload_too_large: ["The answer was too large.", "Ask for less at once."],
 };
 
-/** `adviceFor` the error that ended a run. */
-export function adviceForRun({ code, message }) {
+/** The same of an answer that had not begun. */
+const BEFORE_AN_ANSWER = {
+  run_interrupted: ["The server stopped before this answer began.", "Nothing is lost. Try again."],
+};
+
+/** `adviceFor` the error that ended a run; `begun`: after it had said something. */
+export function adviceForRun({ code, message, begun = true }) {
   const advice = adviceFor({ code, message });
-  const [what, next] = OF_AN_ANSWER[code] ?? [advice.what, advice.next];
+  const [what, next] = (begun ? undefined : BEFORE_AN_ANSWER[code]) ?? OF_AN_ANSWER[code] ?? [advice.what, advice.next];
   return { ...advice, what, next };
 }
 
@@ -67,6 +72,14 @@ export function stopAdvice(code) {
     default:
       return { text: `The server closed the connection (${code}).`, action: "again" };
   }
+}
+
+/** What it may be when the server answers, but no connection comes about. `origin` is the page's own. */
+export function refusedAdvice(origin) {
+  return (
+    `The server answers, but it lets this page not connect. Its log says why: mostly ${origin} is not in ` +
+    "GOLDENPATH_ALLOWED_ORIGINS, or a proxy does not pass WebSockets on. Tell whoever runs it; the page keeps trying."
+  );
 }
 
 /**

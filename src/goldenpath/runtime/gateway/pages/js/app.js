@@ -30,6 +30,8 @@ class App {
   /** @type {Chat | null} */
   #chat = null;
   #userId = null;
+  /** Where whoever logged out here was. */
+  #left = { userId: null, hash: "#/" };
 
   start() {
     this.#session.onChange((login, reason) => this.#show(login, reason));
@@ -54,11 +56,13 @@ class App {
       return;
     }
     this.#loginView.hide();
+    if (login.user_id === this.#left.userId) history.replaceState(null, "", this.#left.hash);
     this.#chat = new Chat({ login, api: this.#api, session: this.#session, page: this.#page, clock: systemClock });
     this.#chat.open();
   }
 
   async #logout() {
+    this.#left = { userId: this.#userId, hash: location.hash };
     history.replaceState(null, "", "#/");
     try {
       await this.#api.logout();

@@ -146,6 +146,12 @@ export class Chat {
     this.#focus();
   }
 
+  resend(failure) {
+    this.#ask((conversation) => conversation.resend(failure));
+    this.#page.transcript.follow();
+    this.#focus();
+  }
+
   sendAgain(runId) {
     const entry = this.#outbox.entries.find((candidate) => candidate.run_id === runId);
     if (entry === undefined) return;
@@ -155,6 +161,13 @@ export class Chat {
 
   drop(runId) {
     this.#outbox.remove(runId);
+    this.#page.transcript.schedule();
+  }
+
+  /** Take back what was sent but not answered: it is not sent again, and cancelled should it have arrived. */
+  takeBack(runId) {
+    const entry = this.#outbox.remove(runId);
+    if (entry !== undefined) this.#connection.takeBack(entry.thread_id, runId);
     this.#page.transcript.schedule();
   }
 
@@ -213,13 +226,14 @@ export class Chat {
     const { transcript, phase, problem, stopping, waiting } = conversation;
     const { activeRun } = transcript;
     const page = this.#page;
+    const connected = this.#connection.state.kind === "connected";
     page.loading(phase === "loading");
     page.loadError(problem === null ? null : adviceFor(problem), () => conversation.load());
     page.welcome.show(conversation.isEmpty);
     page.transcript.render(transcript);
-    page.outbox.render(waiting, { connected: this.#connection.state.kind === "connected", busy: activeRun !== null });
-    page.transcript.working(activeRun === null ? null : workingText(transcript, stopping));
-    page.composer.running(activeRun === null ? "no" : stopping ? "stopping" : "yes");
+    page.outbox.render(waiting, { connected, busy: activeRun !== null });
+    page.transcript.working(activeRun === null ? null : workingText(transcript, stopping, connected), connected);
+    page.composer.running(activeRun === null ? "no" : stopping ? "stopping" : connected ? "yes" : "away");
     page.state(transcript.state, `${conversation.threadId} ${transcript.stateVersion}`);
     this.#learnTitle(conversation);
     page.title(this.#titles.of(conversation.threadId), this.#isNew ? "New conversation" : "Conversation");
@@ -406,7 +420,8 @@ export class Chat {
   }
 }
 
-function workingText(transcript, stopping) {
+function workingText(transcript, stopping, connected) {
+  if (!connected) return "The answer goes on without this page. You will see it when the connection is back.";
   if (stopping) return "Stopping…";
   const last = transcript.items.at(-1);
   if (last?.kind === "tool" && last.result === null) return `Using ${last.name}…`;

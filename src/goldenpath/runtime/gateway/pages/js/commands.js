@@ -20,8 +20,9 @@ export class Commands {
   add(command, { repeat = false, accepted = () => {}, refused = () => {} } = {}) {
     const id = this.#nextId++;
     const line = JSON.stringify({ id, ...command });
+    const run = command.op === "run" ? command.run_id : null;
     const reply = new Promise((resolve, reject) => {
-      this.#pending.set(id, { line, repeat, accepted, refused, resolve, reject });
+      this.#pending.set(id, { line, run, repeat, accepted, refused, resolve, reject });
     });
     return { line, reply };
   }
@@ -53,7 +54,12 @@ export class Commands {
 
   /** End all of them. */
   clear() {
-    this.#drop(() => true, new Problem({ code: "closed", message: "The connection was closed." }));
+    this.#drop(() => true, closed());
+  }
+
+  /** End the command that starts a run. */
+  forgetRun(runId) {
+    this.#drop((command) => command.run === runId, closed());
   }
 
   /** The server closed because of a message over its limit: do not repeat the one that must have been it. */
@@ -76,4 +82,8 @@ export class Commands {
     command.refused(problem);
     command.reject(problem);
   }
+}
+
+function closed() {
+  return new Problem({ code: "closed", message: "The connection was closed." });
 }

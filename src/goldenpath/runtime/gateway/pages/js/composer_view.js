@@ -6,6 +6,7 @@
 import { byId, h, setText } from "./dom.js";
 
 const MAX_HEIGHT = 220;
+const STOP_TITLES = { stopping: "Stopping…", away: "It can be stopped when the connection is back" };
 
 export class ComposerView {
   #form = byId("composer");
@@ -59,12 +60,12 @@ export class ComposerView {
     if ([...this.#agent.options].some((option) => option.value === name)) this.#agent.value = name;
   }
 
-  /** @param {"no" | "yes" | "stopping"} running */
+  /** @param {"no" | "yes" | "stopping" | "away"} running `away`: something runs, and cannot be reached. */
   running(running) {
     const focused = document.activeElement === this.#stop;
     this.#stop.hidden = running === "no";
-    this.#stop.disabled = running === "stopping";
-    this.#stop.title = running === "stopping" ? "Stopping…" : "Stop the answer";
+    this.#stop.disabled = running !== "yes";
+    this.#stop.title = STOP_TITLES[running] ?? "Stop the answer";
     if (focused && running !== "yes") this.focus();
   }
 

@@ -20,9 +20,10 @@ const MAX_ATTACHES = 4;
 const NO_CODE = 1006;
 
 /**
- * @typedef {{kind: "connecting" | "connected" | "closed"}
+ * @typedef {({kind: "connecting" | "connected" | "closed"}
  *   | {kind: "waiting", until: number}
- *   | {kind: "stopped", code: number, reason: string}} State `until` is when the next attempt comes.
+ *   | {kind: "stopped", code: number, reason: string}) & {refused: boolean}} State `until` is when the next attempt
+ *   comes; `refused`: the server answers calls, but the last socket closed before it was open.
  */
 
 export class Connection {
@@ -31,7 +32,7 @@ export class Connection {
   #clock;
   #random;
   #on;
-  #state = { kind: "closed" };
+  #state = { kind: "closed", refused: false };
   #socket = null;
   #socketToken = null;
   #welcomed = false;
@@ -39,6 +40,9 @@ export class Connection {
   #turn = 0;
   #attempt = 0;
   #suspect = false;
+  /** Whether the server answered a call just before this socket was opened. */
+  #answers = false;
+  #refused = false;
   #rejected = null;
   #commands = new Commands();
   #subscriptions = new Map();
@@ -127,6 +131,12 @@ export class Connection {
     return this.#send({ op: "cancel", thread_id: threadId, run_id: runId }, { repeat: true });
   }
 
+  /** Send a `run` that was not answered no more, and cancel it should it have arrived. */
+  takeBack(threadId, runId) {
+    this.#commands.forgetRun(runId);
+    this.cancel(threadId, runId).catch(() => {}); // it is not known where it never arrived
+  }
+
   /** Show the server a newer token, so that the socket lives on. */
   renew(token) {
     if (!this.#welcomed || token === this.#socketToken) return;
@@ -158,9 +168,10 @@ export class Connection {
     const turn = ++this.#turn;
     this.#clock.clear(this.#retryTimer);
     this.#become({ kind: "connecting" });
+    const suspect = this.#suspect;
     let token;
     try {
-      token = await this.#token({ suspect: this.#suspect, rejected: this.#rejected });
+      token = await this.#token({ suspect, rejected: this.#rejected });
     } catch (problem) {
       if (turn === this.#turn) this.#withoutToken(problem);
       return;
@@ -168,6 +179,7 @@ export class Connection {
     if (turn !== this.#turn) return;
     this.#suspect = false;
     this.#rejected = null;
+    this.#answers = suspect;
     const socket = this.#open(token);
     this.#socket = socket;
     this.#socketToken = token;
@@ -182,6 +194,7 @@ export class Connection {
 
   #withoutToken(problem) {
     // With 401 the login has ended, and whoever holds it closes this connection.
+    this.#refused = false;
     if (problem.status === 401) this.#become({ kind: "stopped", code: 4401, reason: problem.message });
     else this.#retry(delay(this.#attempt++, this.#random));
   }
@@ -204,6 +217,7 @@ export class Connection {
 
   #welcome(frame) {
     this.#welcomed = true;
+    this.#refused = this.#answers = false;
     this.#limits = frame.limits;
     this.#heartbeat = frame.heartbeat * 1000;
     this.#stableTimer = this.#clock.later(STABLE_MS, () => {
@@ -257,6 +271,7 @@ export class Connection {
 
   #lost(code, reason, welcomed = this.#welcomed) {
     this.#suspect = !welcomed;
+    this.#refused = this.#answers && code === NO_CODE;
     if (code === 4401) this.#rejected = this.#socketToken;
     if (code === 1009) this.#commands.refuseLargest();
     this.#socket = null;
@@ -276,8 +291,8 @@ export class Connection {
   }
 
   #become(state) {
-    this.#state = state;
-    this.#on.state(state);
+    this.#state = { ...state, refused: this.#refused };
+    this.#on.state(this.#state);
   }
 
   // --- commands and subscriptions ------------------------------------------------------------------------------------

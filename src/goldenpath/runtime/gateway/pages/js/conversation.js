@@ -155,10 +155,24 @@ export class Conversation {
     const agent = await this.#agentOf(failure.runId);
     const resume = this.transcript.resumeOf(failure.runId);
     if (resume !== null) return this.#ask({ agent, input: { messages: [], resume } });
-    const { items } = this.transcript;
-    const said = items.slice(0, items.indexOf(failure)).findLast((item) => item.kind === "message" && item.role === "user");
+    const said = this.#saidBefore(failure);
     const messages = said === undefined ? [] : [{ id: said.id, role: "user", content: said.text }];
     return this.#ask({ agent, input: { messages } });
+  }
+
+  /**
+   * The entry that says once more, at the end, what failed before other things were said. Rejects with `Problem`.
+   */
+  async resend(failure) {
+    const said = this.#saidBefore(failure);
+    if (said === undefined || this.transcript.resumeOf(failure.runId) !== null) return this.again(failure);
+    return this.#ask({ agent: await this.#agentOf(failure.runId), text: said.text });
+  }
+
+  /** The last message of the user's before an item, else undefined. */
+  #saidBefore(item) {
+    const { items } = this.transcript;
+    return items.slice(0, items.indexOf(item)).findLast(({ kind, role }) => kind === "message" && role === "user");
   }
 
   #ask({ agent, text = null, input = null }) {

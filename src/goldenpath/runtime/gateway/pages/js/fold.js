@@ -2,12 +2,13 @@
  * What each type of event does to a transcript. No DOM.
  *
  * A handler gets `fold`, the few things it may do to the transcript: `get` an item by its key, `add` one at the end
- * (or get the one that has its key), `touch` one that changed, name a `next` thing that has no id of its own.
+ * (or get the one that has its key), see the `last` one, `touch` one that changed, name a `next` thing that has no id of its own.
  */
 
 import {
   activityItem,
   contentText,
+  errorItem,
   itemsOf,
   messageItem,
   messageKey,
@@ -105,7 +106,7 @@ export const HANDLERS = {
   RUN_ERROR(fold, event, runId) {
     const code = event.code ?? "agent_error";
     if (code === "cancelled") addOutcome(fold, { type: "cancelled" }, runId);
-    else fold.add({ key: `error ${runId}`, kind: "error", runId, code, message: event.message, open: false });
+    else fold.add(errorItem(runId, code, event.message, fold.last()));
   },
   TEXT_MESSAGE_START(fold, { messageId, role }) {
     open(fold, messageItem(messageId, role ?? "assistant", "", true));

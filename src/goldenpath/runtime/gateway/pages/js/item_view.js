@@ -18,7 +18,7 @@ const MAX_PRETTY = 200_000;
  * The view of an item.
  *
  * @param {object} item
- * @param {{answer(item: object, entries: object[]): void, retry(item: object): void}} actions
+ * @param {{answer(item: object, entries: object[]): void, retry(item: object): void, resend(item: object): void}} actions
  */
 export function viewOf(item, actions) {
   switch (item.kind) {
@@ -33,7 +33,7 @@ export function viewOf(item, actions) {
     case "question":
       return new QuestionView(item, actions.answer);
     case "error":
-      return new ErrorView(item, actions.retry);
+      return new ErrorView(item, actions);
     case "stopped":
       return new LineView("stop", "Stopped.");
     default:
@@ -261,18 +261,21 @@ class LineView {
   update() {}
 }
 
+/** The last item can be tried again in its place; of one before others only the same can be said once more, at the end. */
 class ErrorView {
-  constructor(item, retry) {
+  constructor(item, { retry, resend }) {
     const { what, next, detail, again } = adviceForRun(item);
-    const button = h("button", { type: "button", class: "secondary again", onclick: () => retry(item) }, icon("again"), "Try again");
+    const button = (name, text, action) =>
+      h("button", { type: "button", class: `secondary ${name}`, onclick: () => action(item) }, icon("again"), text);
+    const buttons = [button("while-last", "Try again", retry), button("once-passed", "Send it again", resend)];
     this.node = agentLine(
       "error",
       h(
         "div",
         { class: "callout error" },
-        h("p", {}, icon("alert"), h("span", {}, h("strong", {}, what), " ", next)),
+        h("p", {}, icon("alert"), h("span", {}, h("strong", {}, what), " ", h("span", { class: "while-last" }, next))),
         h("p", { class: "detail" }, detail),
-        again ? h("div", { class: "buttons" }, button) : null,
+        again ? h("div", { class: "buttons" }, ...buttons) : null,
       ),
     );
   }

@@ -12,7 +12,7 @@
  *     result     value                     what a run returned
  *     question   runId, interrupts, answers, wantsResults   a run stopped to ask; `answers` null: not answered yet;
  *                                      `wantsResults`: each interrupt is a tool call that waits for its result
- *     error      runId, code, message      a run failed
+ *     error      runId, code, message, begun   a run failed; `begun`: after it had said something
  *     stopped    runId                     a run was cancelled
  */
 
@@ -64,6 +64,12 @@ export function activityItem(id, type, content) {
 
 export function questionItem(runId, interrupts, wantsResults) {
   return { key: `question ${runId}`, kind: "question", runId, interrupts, answers: null, wantsResults, open: false };
+}
+
+/** The error that ended a run; `last` is the item before it. */
+export function errorItem(runId, code, message, last) {
+  const begun = last?.kind !== "message" || last.role !== "user";
+  return { key: `error ${runId}`, kind: "error", runId, code, message, begun, open: false };
 }
 
 /** What a message of role tool says about its call, else null. */

@@ -10,7 +10,8 @@ export class OutboxView {
   #actions;
   #drawn = "";
 
-  /** @param {{again(runId: string): void, drop(runId: string): void, withdraw(runId: string): void}} actions */
+  /** @param {{again(runId: string): void, drop(runId: string): void, withdraw(runId: string): void,
+   *   takeBack(runId: string): void}} actions `withdraw` what the server has accepted, `takeBack` what it has not */
   constructor(actions) {
     this.#actions = actions;
   }
@@ -42,7 +43,9 @@ export class OutboxView {
       return h("p", { class: "sent-note" }, busy ? "Queued: it is next when this answer is complete. " : "Accepted. ", withdraw);
     }
     const what = entry.text === null ? "Sending your answer…" : "Sending…";
-    return h("p", { class: "sent-note" }, connected ? what : "Will be sent when the connection is back.");
+    if (connected) return h("p", { class: "sent-note" }, what);
+    const back = h("button", { type: "button", class: "link", onclick: () => this.#actions.takeBack(entry.run_id) }, "Withdraw");
+    return h("p", { class: "sent-note" }, "Will be sent when the connection is back. ", back);
   }
 
   #refusal(entry) {

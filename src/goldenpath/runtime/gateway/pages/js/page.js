@@ -20,8 +20,8 @@ export class Page {
 
   constructor() {
     const to = (name) => (...facts) => this.delegate?.[name](...facts);
-    this.transcript = new TranscriptView({ answer: to("answer"), retry: to("retry") }, to("draw"));
-    this.outbox = new OutboxView({ again: to("sendAgain"), drop: to("drop"), withdraw: to("withdraw") });
+    this.transcript = new TranscriptView({ answer: to("answer"), retry: to("retry"), resend: to("resend") }, to("draw"));
+    this.outbox = new OutboxView({ again: to("sendAgain"), drop: to("drop"), withdraw: to("withdraw"), takeBack: to("takeBack") });
     this.status = new StatusView({ connect: to("connect"), reload: () => location.reload() });
     this.composer = new ComposerView({ send: to("send"), stop: to("stop"), agent: to("chooseAgent") });
     this.threads = new ThreadsView({ remove: to("removeThread"), more: to("moreThreads"), seen: to("threadSeen") });

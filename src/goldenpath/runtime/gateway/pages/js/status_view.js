@@ -2,7 +2,7 @@
  * Says how the connection is, in words that change once a second at most, and aloud only when the kind changes.
  */
 
-import { stopAdvice } from "./advice.js";
+import { refusedAdvice, stopAdvice } from "./advice.js";
 import { byId, setText } from "./dom.js";
 
 const SPOKEN = {
@@ -20,14 +20,14 @@ export class StatusView {
   #action = byId("banner-action");
   #spoken = "connected";
   #timer = null;
-  #state = { kind: "connecting" };
-  #stopped = null;
+  #state = { kind: "connecting", refused: false };
+  #advice = null;
 
   /** @param {{connect(): void, reload(): void}} actions */
   constructor(actions) {
     this.#retry.addEventListener("click", () => actions.connect());
     this.#action.addEventListener("click", () => {
-      if (this.#stopped?.action === "reload") actions.reload();
+      if (this.#advice?.action === "reload") actions.reload();
       else actions.connect();
     });
   }
@@ -45,15 +45,21 @@ export class StatusView {
     this.#pill.dataset.state = kind;
     setText(this.#text, text);
     this.#retry.hidden = this.#state.kind !== "waiting";
-    this.#stopped = this.#state.kind === "stopped" && this.#state.code !== 4401 ? stopAdvice(this.#state.code) : null;
-    this.#banner.hidden = this.#stopped === null;
-    if (this.#stopped !== null) {
-      setText(byId("banner-text"), this.#stopped.text);
-      setText(this.#action, this.#stopped.action === "reload" ? "Reload the page" : "Try again");
+    this.#advice = this.#advise();
+    this.#banner.hidden = this.#advice === null;
+    if (this.#advice !== null) {
+      setText(byId("banner-text"), this.#advice.text);
+      setText(this.#action, this.#advice.action === "reload" ? "Reload the page" : "Try again");
     }
     if (SPOKEN[kind] === undefined || kind === this.#spoken) return;
     this.#spoken = kind;
     setText(byId("link-announcer"), SPOKEN[kind]);
+  }
+
+  #advise() {
+    const { kind, code, refused } = this.#state;
+    if (kind === "stopped") return code === 4401 ? null : stopAdvice(code);
+    return refused ? { text: refusedAdvice(location.origin), action: "again" } : null;
   }
 
   #words() {

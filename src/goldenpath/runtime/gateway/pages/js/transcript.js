@@ -47,7 +47,8 @@ export class Transcript {
       place = Math.max(place, places.get(known) ?? 0);
       const items = placed.get(place) ?? [];
       placed.set(place, items);
-      HANDLERS[event.type]({ ...this.#fold, add: (item) => items.push(item) }, event, runId);
+      const last = () => items.at(-1) ?? this.items[place - 1];
+      HANDLERS[event.type]({ ...this.#fold, add: (item) => items.push(item), last }, event, runId);
       if (resume !== null) this.#resumes.set(runId, resume);
       if (answers !== null) items.forEach((item) => answerQuestion(item, answers));
     }
@@ -107,6 +108,7 @@ export class Transcript {
     transcript: this,
     get: (key) => this.#byKey.get(key),
     add: (item) => this.#add(item),
+    last: () => this.items.at(-1),
     next: (prefix) => `${prefix} ${++this.#serial}`,
     touch: (item) => this.#changed.add(item),
     snapshot: (messages) => this.#snapshot(messages),

@@ -33,7 +33,7 @@ export class TranscriptView {
   #restUntil = 0;
 
   /**
-   * @param {{answer: Function, retry: Function}} actions of the items
+   * @param {{answer: Function, retry: Function, resend: Function}} actions of the items
    * @param {() => void} draw draws everything of the conversation, this view included; called once a frame
    */
   constructor(actions, draw) {
@@ -84,9 +84,10 @@ export class TranscriptView {
     this.#open.clear();
   }
 
-  /** Say that work is going on, or not (null). */
-  working(text) {
+  /** Say that work is going on, or not (null). `moving`: whether it can be seen to go on. */
+  working(text, moving) {
     this.#working.hidden = text === null;
+    this.#working.dataset.moving = String(moving);
     if (text !== null) setText(byId("working-text"), text);
   }
 
