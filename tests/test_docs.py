@@ -74,8 +74,8 @@ def test_the_python_client_has_every_call_that_does_not_stream(server: ServerPro
 
 def test_everything_that_a_run_offers_is_described() -> None:
     described = set(re.findall(r"`run\.(\w+)", (ROOT / "docs/howto/agent.md").read_text()))
-    # What the agent's own streams and a plain function's run are made with.
-    inner = {"append", "keep_pace"}
+    # What the engine, the agent's own streams and a plain function's run are made with.
+    inner = {"append", "closed", "keep_pace", "when_threads_end"}
     offered = {name for name in vars(Run) if not name.startswith("_")} - inner
     assert offered - described == set()
 

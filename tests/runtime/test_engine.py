@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from goldenpath.runtime.admission import Admission, Ticket
 from goldenpath.runtime.engine import CLEANUP_TIMEOUT, Engine, EngineFactory, Outcome
@@ -19,7 +20,7 @@ from goldenpath.runtime.spans import RunEndedError
 from goldenpath.runtime.sync_run import SyncRun
 from goldenpath.wire.errors import RequestError
 from tests.runtime.logs import Logs
-from tests.runtime.runs import make_run, turns
+from tests.runtime.runs import make_run, turns, until
 
 
 class Bench:
@@ -80,6 +81,24 @@ async def _cancels_itself(_: Run) -> None:
     raise asyncio.CancelledError
 
 
+async def _awaits_what_it_cancelled(run: Run) -> None:
+    task = run.spawn(_hangs(run))
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+
+
+async def _forgets_the_block(run: Run) -> None:
+    message = run.message()
+    await message.write("x")
+
+
+async def _writes_after_the_block(run: Run) -> None:
+    async with run.message() as message:
+        pass
+    await message.write("x")
+
+
 async def _hangs(_: Run) -> None:
     await asyncio.Event().wait()
 
@@ -102,6 +121,10 @@ def _plain_raises(_: SyncRun) -> None:
     raise ValueError("broken")
 
 
+def _plain_cancels_itself(_: object) -> None:
+    raise asyncio.CancelledError
+
+
 def _plain_stops_iteration(_: SyncRun) -> None:
     raise StopIteration
 
@@ -112,12 +135,16 @@ ENDS: dict[str, tuple[Callable[[Any], Any], str, str | None]] = {
     "refuses": (_refuses, "failed", "upstream_unavailable"),
     "exits": (_exits, "failed", "agent_error"),
     "asks": (_asks, "interrupt", None),
-    "cancels itself": (_cancels_itself, "cancelled", None),
+    "cancels itself": (_cancels_itself, "failed", "agent_error"),
+    "awaits what it cancelled": (_awaits_what_it_cancelled, "failed", "agent_error"),
+    "forgets the block": (_forgets_the_block, "failed", "agent_error"),
+    "writes after the block": (_writes_after_the_block, "failed", "agent_error"),
     "hangs": (_hangs, "failed", "timeout"),
     "a task raises": (_task_raises, "failed", "agent_error"),
     "emits after its end": (_emits_after_end, "cancelled", None),
     "plain": (_plain, "finished", None),
     "plain raises": (_plain_raises, "failed", "agent_error"),
+    "plain cancels itself": (_plain_cancels_itself, "failed", "agent_error"),
     "plain stops iteration": (_plain_stops_iteration, "failed", "agent_error"),
 }
 """Agents, with the kind and the error's code that their outcomes have."""
@@ -129,7 +156,9 @@ async def test_an_agent_ends_as_it_did_and_what_it_registered_is_called_last_fir
     called: list[int] = []
     for number in range(3):
         bench.run.on_cleanup(functools.partial(called.append, number))
-    outcome = await bench.execute(function, timeout=5)
+    with capture_logs() as logged:
+        outcome = await bench.execute(function, timeout=5)
+    assert [line["event"] for line in logged] == ["agent_failed"] * (code == "agent_error")
     assert outcome.kind == kind
     assert (outcome.error.code if outcome.error else None) == code
     assert called == [2, 1, 0]
@@ -214,36 +243,65 @@ def test_every_clean_up_is_called_once_last_first_whatever_happens(cleanups: lis
             called: list[str] = []
             names = [f"{number} {kind}" for number, kind in enumerate(cleanups)]
             for name in names:
-                kind = name.split()[1]
-                if kind == "async" and cancels:
-                    continue  # it is cancelled before it has said its name
-                bench.run.on_cleanup(functools.partial(CLEANUPS[kind], called, name))
+                bench.run.on_cleanup(functools.partial(CLEANUPS[name.split()[1]], called, name))
             task = asyncio.create_task(bench.engine(ENDS[end][0], timeout=1).execute())
             for _ in range(cancels):
                 await turns(3)
                 task.cancel()
             await logs.meanwhile(task)
-            expected = [name for name in reversed(names) if not (cancels and name.endswith(" async"))]
-            assert called == expected
+            assert called == names[::-1]
             assert bench.factory.statistics().cleaned == 1
 
     asyncio.run(scenario())
 
 
-async def test_clean_ups_have_a_time_together(bench: Bench) -> None:
+async def test_each_clean_up_has_its_time_whoever_cancels_meanwhile(bench: Bench) -> None:
     called: list[str] = []
-    for name in ("first", "second", "third"):
-        bench.run.on_cleanup(functools.partial(_clean_hanging, called, name))
-    task = asyncio.create_task(bench.engine(_returns).execute())
-    await turns()
-    assert called == ["third"]
-    bench.clock.advance(CLEANUP_TIMEOUT - 0.001)
-    await turns()
-    assert called == ["third"]
-    bench.clock.advance(0.001)
-    await turns()
-    assert called == ["third", "second", "first"]
+    bench.run.on_cleanup(functools.partial(_clean_async, called, "first"))
+    bench.run.on_cleanup(functools.partial(_clean_hanging, called, "second"))
+    bench.run.on_cleanup(functools.partial(_clean_hanging, called, "third"))
+    engine = bench.engine(_returns)
+    task = asyncio.create_task(engine.execute())
+    for expected in (["third"], ["third", "second"]):
+        for seconds in (0, CLEANUP_TIMEOUT - 1):
+            bench.clock.advance(seconds)
+            await turns()
+            task.cancel()
+            await turns()
+            assert called == expected
+            assert engine.outcome == Outcome("finished", result="r1")
+        bench.clock.advance(1)
     assert (await task).kind == "finished"
+    assert called == ["third", "second", "first"]
+
+
+async def test_a_cancel_that_a_thread_raises_is_the_agents_error(bench: Bench) -> None:
+    async def agent(run: Run) -> None:
+        await run.in_thread(_plain_cancels_itself, run)
+
+    outcome = await bench.engine(agent).execute()
+    assert outcome.error is not None
+    assert outcome.error.code == "agent_error"
+
+
+async def test_threads_that_a_cancelled_agent_left_keep_its_engine(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    def block() -> None:
+        loop.call_soon_threadsafe(entered.set)
+        asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(20)
+
+    async def agent(run: Run) -> None:
+        await run.in_thread(block)
+
+    task = asyncio.create_task(bench.engine(agent).execute())
+    await entered.wait()
+    task.cancel()
+    assert (await task).kind == "cancelled"
+    assert bench.factory.statistics().active == 1
+    leave.set()
+    await until(lambda: bench.factory.statistics().active == 0)
 
 
 async def test_a_clean_up_may_register_another(bench: Bench) -> None:

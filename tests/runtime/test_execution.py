@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from goldenpath.runtime.engine import CLEANUP_TIMEOUT
 from goldenpath.runtime.run import Run
 from goldenpath.wire import events as ev
 from tests.runtime.runs import Runs, principal, terminal, turns, until
@@ -131,3 +133,62 @@ async def test_a_run_whose_end_fails_has_an_end_and_gives_its_place_back(
     assert ended.status == ("failed" if fault == "the closing" else "finished")
     if fault == "the closing":
         assert terminal(await runs.said(accepted)) == "internal"
+
+
+async def _hangs() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_stopping_a_run_that_cleans_up_leaves_its_end_as_it_was(runs: Runs, hand: Stagehand) -> None:
+    """It is told after the grace, and the clean-up goes on."""
+    accepted = await runs.start("waits")
+    await until(lambda: hand.plays("r1"))
+    hand.live["r1"].on_cleanup(_hangs)
+    hand.tell("r1")
+    await until(lambda: not hand.plays("r1"))
+    await turns()
+    await runs.dispatcher.cancel(principal(), "t1", "r1")
+    await turns()
+    assert accepted.run.finished_at is None
+    runs.clock.advance(runs.settings.cancel_grace)
+    assert terminal(await runs.over(accepted)) == "success"
+    assert accepted.run.status == "finished"
+    assert runs.engines.statistics().active == 1
+    runs.clock.advance(CLEANUP_TIMEOUT)
+    await until(lambda: runs.engines.statistics().active == 0)
+
+
+async def test_a_run_out_of_time_while_it_cleans_up_ended_in_time(runs: Runs, hand: Stagehand) -> None:
+    accepted = await runs.start("waits")
+    await until(lambda: hand.plays("r1"))
+    hand.live["r1"].on_cleanup(_hangs)
+    runs.clock.advance(runs.settings.run_timeout - 1)
+    hand.tell("r1")
+    await until(lambda: not hand.plays("r1"))
+    await turns()
+    runs.clock.advance(1 + runs.settings.cancel_grace)
+    assert terminal(await runs.over(accepted)) == "success"
+    runs.clock.advance(CLEANUP_TIMEOUT)
+    await until(lambda: runs.engines.statistics().active == 0)
+
+
+async def test_a_run_with_a_thread_at_work_has_its_end_and_keeps_its_place(runs: Runs, hand: Stagehand) -> None:
+    loop = asyncio.get_running_loop()
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    def block() -> None:
+        loop.call_soon_threadsafe(entered.set)
+        asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(20)
+
+    async def impatient(run: Run) -> None:
+        call = asyncio.create_task(run.in_thread(block))
+        await entered.wait()
+        call.cancel()
+
+    accepted = await runs.start("waits")
+    await until(lambda: hand.plays("r1"))
+    hand.tell("r1", impatient)
+    assert terminal(await runs.over(accepted)) == "success"
+    assert runs.scheduler.active == 1
+    leave.set()
+    await until(lambda: runs.scheduler.active == 0)

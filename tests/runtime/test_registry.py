@@ -141,6 +141,25 @@ def test_a_function_that_yields_is_told_how_to_speak(function: Callable[[object]
     assert "agent" not in registry
 
 
+async def _takes_nothing() -> None: ...
+
+
+def _takes_two(run: Any, other: Any) -> None: ...
+
+
+def _takes_a_name(*, run: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function", [_takes_nothing, _takes_two, _takes_a_name, Answering.method, functools.partial(answer, 1, "x")]
+)
+def test_a_function_that_cannot_take_the_run_is_refused(function: Callable[..., object]) -> None:
+    registry = Registry()
+    with pytest.raises(TypeError, match=r"must take one argument, its run: `async def \w+\(run\)`"):
+        registry.add("agent", function)
+    assert "agent" not in registry
+
+
 def test_the_decorator_needs_a_name() -> None:
     app = App()
     with pytest.raises(TypeError, match=r'@app\.agent\("name"\)'):

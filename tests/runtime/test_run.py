@@ -17,7 +17,7 @@ from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.order import OrderError
 from tests.runtime.logs import LiveRun, Logs
-from tests.runtime.runs import kinds, make_run, turns
+from tests.runtime.runs import kinds, make_run, turns, until
 
 
 @pytest.fixture
@@ -196,8 +196,25 @@ async def test_a_closed_stream_takes_no_more_and_a_delta_is_text(run: Run) -> No
     async with run.message() as message:
         with pytest.raises(TypeError, match="not int"):
             await message.write(5)  # type: ignore[arg-type]
-    with pytest.raises(RunEndedError, match="closed"):
+    with pytest.raises(OrderError, match=r"use `async with run.message\(\)`"):
         await message.write("late")
+
+
+WRITES: dict[str, Callable[[Run], Awaitable[None]]] = {
+    "message()": lambda run: run.message().write("x"),
+    "reasoning()": lambda run: run.reasoning().write("x"),
+    "tool_call(...)": lambda run: run.tool_call("search").args("{}"),
+}
+
+
+@pytest.mark.parametrize("block", WRITES)
+async def test_who_forgets_the_block_is_told_to_use_it(logs: Logs, run: Run, block: str) -> None:
+    before = run._log.head
+    with pytest.raises(OrderError) as refused:
+        await WRITES[block](run)
+    assert f"use `async with run.{block}` (in a plain function `with`)" in str(refused.value)
+    assert run._log.head == before
+    await logs.settle()
 
 
 async def test_what_has_no_place_is_refused_and_leaves_nothing(logs: Logs, run: Run) -> None:
@@ -369,10 +386,16 @@ async def test_calls_in_threads_are_bounded_for_each_run(logs: Logs, run: Run) -
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result(20)
 
     tasks = [asyncio.create_task(run.in_thread(block)) for _ in range(MAX_THREADS + 3)]
-    async with asyncio.timeout(20):
-        while inside < MAX_THREADS:
-            await asyncio.sleep(0.001)
+    await until(lambda: inside >= MAX_THREADS)
+    for task in tasks[:2]:
+        task.cancel()  # their threads are still at work
+    await turns()
     assert inside == MAX_THREADS
+    ended: list[str] = []
+    run.when_threads_end(lambda: ended.append("all"))
+    assert ended == []
     release.set()
-    await asyncio.gather(*tasks)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await until(lambda: ended)
     assert inside == MAX_THREADS + 3
+    assert [task.cancelled() for task in tasks] == [True] * 2 + [False] * (MAX_THREADS + 1)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from goldenpath.runtime.run import Run
 from goldenpath.runtime.spans import TextStream, ToolCallStream
@@ -17,7 +18,7 @@ from goldenpath.wire.errors import RequestError
 from goldenpath.wire.order import OrderError
 from tests.runtime.runs import Runs, kinds, principal, terminal, until
 
-ASYNC_ONLY = {"spawn", "in_thread", "append", "keep_pace", "limits", "order", "group", "cleanups"}
+ASYNC_ONLY = {"spawn", "in_thread", "when_threads_end", "append", "keep_pace", "closed", "order", "group", "cleanups"}
 """What of a `Run` is for tasks of the event loop, for the engine, or for the streams."""
 
 
@@ -233,6 +234,21 @@ async def test_what_goes_wrong_is_raised_where_it_was_asked_for(runs: Runs) -> N
     assert terminal(await play(runs, plain)) == "success"
     assert [type(error) for error in errors][:2] == [OrderError, RequestError]
     assert "explode" in str(errors[2])
+
+
+WRITES: dict[str, Callable[[SyncRun], None]] = {
+    "message": lambda run: run.message().write("x"),
+    "reasoning": lambda run: run.reasoning().write("x"),
+    "tool_call": lambda run: run.tool_call("search").args("{}"),
+}
+
+
+@pytest.mark.parametrize("block", WRITES)
+async def test_who_forgets_the_block_is_told_to_use_it(runs: Runs, block: str) -> None:
+    with capture_logs() as logged:
+        assert terminal(await play(runs, WRITES[block])) == "agent_error"
+    (line,) = logged
+    assert f"use `async with run.{block}(" in str(line["exc_info"])
 
 
 async def test_an_error_in_a_block_closes_it_and_ends_the_run(runs: Runs) -> None:

@@ -178,7 +178,7 @@ class App:
 
         `description` defaults to the docstring's first paragraph. `permission` is what a user needs to see and run it;
         None: nothing. `timeout` bounds each run in seconds; None: the server's own limit. Raises ValueError for a name
-        that is taken or malformed, TypeError for a function that yields.
+        that is taken or malformed, TypeError for a function that yields, or that cannot be called with one argument.
         """
         if not isinstance(name, str):
             raise TypeError('an agent needs a name: @app.agent("name")')

@@ -77,8 +77,8 @@ class UserExecutionContext(msgspec.Struct, frozen=True, gc=False):
     """Everything one run may know about whom it works for.
 
     `deadline` is on the clock's monotonic time line in seconds: nothing the run starts may outlive it. `created_at` is
-    in Unix seconds. Raises `InvalidContext` when an id is empty, a placeholder or malformed, or when the deadline lies
-    before the creation. Frozen; creating one is safe from any thread.
+    in Unix seconds. Raises `InvalidContext` when an id is empty, a placeholder or malformed, or a time is not above 0.
+    Frozen; creating one is safe from any thread.
     """
 
     principal: Principal

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -28,7 +29,7 @@ from goldenpath.wire.events import Interrupt
 _logger = structlog.get_logger("goldenpath.engine")
 
 CLEANUP_TIMEOUT = 5.0
-"""How long all clean-ups of one engine may take together, in seconds."""
+"""How long each clean-up may take, in seconds; then it is cancelled and the next one is called."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -51,9 +52,9 @@ class EngineStatistics(msgspec.Struct, frozen=True):
     created: int
     """Engines made."""
     active: int
-    """Engines that work or clean up."""
+    """Engines that work, clean up, or wait for threads of their runs."""
     cleaned: int
-    """Engines that have ended and cleaned up."""
+    """Engines that have ended and cleaned up, and have no thread left."""
     create_seconds_total: float
     """Seconds spent making the context, run and engine of runs that had got their place."""
     create_seconds_max: float
@@ -63,29 +64,29 @@ class EngineStatistics(msgspec.Struct, frozen=True):
 class Engine:
     """Everything of one run that must end with it."""
 
-    __slots__ = ("_done", "agent", "limit", "run")
+    __slots__ = ("_done", "agent", "limit", "outcome", "run")
 
     def __init__(self, agent: Agent, run: Run, done: Callable[[], None]) -> None:
         self.agent = agent
         self.run = run
         self.limit = run.remaining() if agent.timeout is None else min(run.remaining(), agent.timeout)
         """How long the agent may take, in seconds. Then it is cancelled; whether it obeys is its own affair."""
+        self.outcome: Outcome | None = None
+        """How the agent ended; None while it works. Nothing that happens later, while it cleans up, changes it."""
         self._done = done
 
     async def execute(self) -> Outcome:
         """Run the agent to its end, whatever that is, and clean up. Returns how it ended; raises nothing.
 
         Cancelling the calling task cancels the agent; the outcome is then `cancelled`, unless the agent ended in
-        another way first.
+        another way first. A cancel of the clean-ups does nothing.
         """
-        try:
-            outcome = await self._outcome()
-        finally:
-            try:
-                await self._clean_up()
-            finally:
-                self._done()
-        return outcome
+        self.outcome = await self._outcome()
+        if self.run.cleanups:
+            # In a task of their own: the calling one is cancelled again and again when somebody wants to stop the run.
+            await _to_its_end(asyncio.create_task(self._clean_up()))
+        self.run.when_threads_end(self._done)
+        return self.outcome
 
     async def _outcome(self) -> Outcome:
         run = self.run
@@ -108,13 +109,11 @@ class Engine:
         try:
             result = await asyncio.shield(work)
         except asyncio.CancelledError:
+            if work.done():  # the function's own
+                raise
             # A thread cannot be cancelled: it learns at its next emit, and the engine stays until it has ended.
             self.run.cancelled = True
-            while not work.done():
-                try:
-                    await asyncio.wait([work])
-                except asyncio.CancelledError:
-                    continue
+            await _to_its_end(work)
             if not work.cancelled():
                 work.exception()
             raise
@@ -129,7 +128,7 @@ class Engine:
             return Outcome("interrupt", interrupts=error.interrupts)
         if timed_out and isinstance(error, TimeoutError | asyncio.CancelledError):
             return out_of_time(self.limit)
-        if isinstance(error, asyncio.CancelledError | RunEndedError):
+        if isinstance(error, asyncio.CancelledError | RunEndedError) and self._is_told_to_stop():
             return Outcome("cancelled")
         if isinstance(error, RequestError):
             return Outcome("failed", error=error)
@@ -140,21 +139,30 @@ class Engine:
         message = f"the agent {self.agent.name} failed ({type(error).__name__}); request {context.request_id}"
         return Outcome("failed", error=RequestError("agent_error", message))
 
+    def _is_told_to_stop(self) -> bool:
+        """Whether the cancel came from outside, rather than from a slip of the agent's, as from awaiting a task that it
+        cancelled itself."""
+        task = asyncio.current_task()
+        return self.run.cancelled or self.run.closed or (task is not None and task.cancelling() > 0)
+
     async def _clean_up(self) -> None:
         cleanups = self.run.cleanups
-        if not cleanups:
-            return
-        clock = self.run.clock
-        deadline = clock.monotonic() + CLEANUP_TIMEOUT
         while cleanups:
             callback = cleanups.pop()
             try:
                 result = callback()
                 if inspect.isawaitable(result):
-                    async with timeout(clock, deadline - clock.monotonic()):
+                    async with timeout(self.run.clock, CLEANUP_TIMEOUT):
                         await result
             except BaseException as error:
                 _logger.error("cleanup_failed", agent=self.agent.name, exc_info=error)  # noqa: TRY400 - BaseException too
+
+
+async def _to_its_end(work: asyncio.Future[Any]) -> None:
+    """Wait until `work` is done, whoever cancels the waiting."""
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([work])
 
 
 def _forget_frames(error: BaseException) -> None:

@@ -14,7 +14,7 @@ import structlog
 from goldenpath.clock import Clock, Timer
 from goldenpath.runtime.admission import Ticket
 from goldenpath.runtime.context import Principal, UserExecutionContext
-from goldenpath.runtime.engine import EngineFactory, Outcome, out_of_time
+from goldenpath.runtime.engine import Engine, EngineFactory, Outcome, out_of_time
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import RunRow
@@ -70,7 +70,7 @@ class Execution:
         self._released = released
         self._freed = freed
         self._task: asyncio.Task[None] | None = None
-        self._run: Run | None = None
+        self._engine: Engine | None = None
         self._grace: Timer | None = None
         self._queue_timer: Timer | None = None
         self._overdue: Timer | None = None
@@ -92,7 +92,7 @@ class Execution:
     @property
     def at_work(self) -> bool:
         """Whether its agent is at work, or was before the run ended."""
-        return self._run is not None
+        return self._engine is not None
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
@@ -137,8 +137,12 @@ class Execution:
                     timer.cancel()
             if not self.over:
                 self._end(self.stop_reason or outcome)
+                self._freed(self.log)
         finally:
-            self._released(self)
+            if self._engine is None:
+                self._released(self)
+            else:
+                self._engine.run.when_threads_end(lambda: self._released(self))
 
     def _internal(self, error: Exception) -> Outcome:
         text = f"{type(error).__name__}; request {self._request_id}"
@@ -150,8 +154,7 @@ class Execution:
             return self.stop_reason or Outcome("cancelled")
         self._append_started()
         assert self.ticket is not None
-        engine = self._engines.create(self.ticket, self.agent, self._make_run)
-        self._run = engine.run
+        engine = self._engine = self._engines.create(self.ticket, self.agent, self._make_run)
         grace = self._settings.cancel_grace
         self._overdue = self._clock.call_later(engine.limit + grace, self._out_of_time, engine.limit)
         return await engine.execute()
@@ -181,33 +184,35 @@ class Execution:
     def stop(self, outcome: Outcome) -> None:
         """End the run with `outcome`: at once where its agent obeys, after the grace where it does not.
 
-        For a run that has begun. The first reason counts.
+        For a run that has begun. The first reason counts; where its agent has ended already, and cleans up, it ends as
+        its agent did, after the grace at the latest.
         """
         if self.over or self.stop_reason is not None:
             return
-        self.stop_reason = outcome
-        if self._task is None or self._run is None:
+        self.stop_reason = self._ended_as or outcome
+        if self._task is None or self._engine is None:
             # It is about to start, and will see the reason: it begins and ends all the same. Where its history cannot
             # be read, that waits: ended without it, the run would lose what its user said.
             return
-        self._run.cancelled = True
+        self._engine.run.cancelled = True
         self._task.cancel()
         self._grace = self._clock.call_later(self._settings.cancel_grace, self._force)
 
     def _out_of_time(self, limit: float) -> None:
-        """The engine cancelled the agent at its time limit, and the agent did not stop."""
-        if self.over or self._run is None:
+        """The engine cancelled the agent at its time limit, and the agent did not stop, or its clean-ups take long."""
+        if self.over or self._engine is None:
             return
         if self.stop_reason is None:
-            self.stop_reason = out_of_time(limit)
-        self._run.cancelled = True
+            self.stop_reason = self._ended_as or out_of_time(limit)
+        self._engine.run.cancelled = True
         self._force()
 
     def _force(self) -> None:
         """The agent did not stop in time: end the run without it. It keeps its place until it really ends."""
         if self.over or self._task is None or self._task.done():
             return
-        _logger.warning("agent_ignores_cancel", agent=self.agent.name, run_id=self.run_id)
+        event = "agent_ignores_cancel" if self._ended_as is None else "cleanup_outlives_run"
+        _logger.warning(event, agent=self.agent.name, run_id=self.run_id)
         self._end(self.stop_reason or Outcome("cancelled"))
         self._nudge()
         self._freed(self.log)
@@ -223,6 +228,11 @@ class Execution:
         for a run that has begun."""
         if self._task is not None and not self.at_work:
             self._task.cancel()
+
+    @property
+    def _ended_as(self) -> Outcome | None:
+        """How the agent ended; None while it works, or has not begun."""
+        return self._engine.outcome if self._engine is not None else None
 
     def end_unbegun(self, outcome: Outcome) -> None:
         """Begin and end a queued run at once; its thread is free. Its transcript must be loaded."""
@@ -248,11 +258,12 @@ class Execution:
             return
         if row.started_at is None:
             self._append_started()
-        if self._run is not None:
-            self._run.ended = True
-        order = self._run.order if self._run is not None else RunOrder()
-        pending = self._run.pending_tool_calls if self._run is not None else []
-        usage = self._run.token_usage if self._run is not None else []
+        run = self._engine.run if self._engine is not None else None
+        if run is not None:
+            run.ended = True
+        order = run.order if run is not None else RunOrder()
+        pending = run.pending_tool_calls if run is not None else []
+        usage = run.token_usage if run is not None else []
         limit = self._settings.max_event_bytes
         end_run(log, row, order, outcome, self._clock.time(), pending=pending, usage=usage, max_bytes=limit)
         self._event_log.finish(log, row)

@@ -46,7 +46,7 @@ class Registry:
         timeout: float | None = None,
     ) -> Agent:
         """Register `function` under `name`. Raises ValueError for a name that is taken or malformed, TypeError for a
-        function that yields.
+        function that yields, or that cannot be called with one argument.
 
         A coroutine function, a partial of one, or an object whose `__call__` is one gets a `Run` on the event loop;
         everything else a `SyncRun` in a thread of its own.
@@ -60,6 +60,8 @@ class Registry:
             description = (inspect.getdoc(inner) or "").split("\n\n")[0].replace("\n", " ")[:MAX_DESCRIPTION]
         if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
             raise TypeError(f"the agent {name!r} yields; it is to speak through its run: `await run.text(...)`")
+        if not _takes_one(function):
+            raise TypeError(f"the agent {name!r} must take one argument, its run: `async def {_name(inner)}(run)`")
         call = inner if inspect.isroutine(inner) else getattr(inner, "__call__", inner)  # noqa: B004
         agent = Agent(name, description, function, inspect.iscoroutinefunction(call), permission, timeout)
         self._agents[name] = agent
@@ -87,3 +89,17 @@ def _innermost(function: Callable[[Any], Any]) -> Callable[..., Any]:
     while isinstance(function, functools.partial):
         function = function.func
     return function
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # it is written in C and does not say
+        return True
+    return True
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "agent")

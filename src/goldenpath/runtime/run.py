@@ -38,7 +38,7 @@ AHEAD_BYTES: Final = 256 * 1024
 _CHUNKS: Final = (ev.TextMessageChunk, ev.ToolCallChunk, ev.ReasoningMessageChunk)
 _DOCUMENTS: Final = (ev.StateSnapshot, ev.StateDelta, ev.ActivitySnapshot, ev.ActivityDelta, ev.MessagesSnapshot)
 MAX_THREADS: Final = 8
-"""How many calls of one run may be in threads at once."""
+"""How many threads of one run may be at work at once."""
 
 
 class Interrupted(GoldenpathError):
@@ -93,7 +93,9 @@ class Run:
         self.group: asyncio.TaskGroup | None = None
         """Set by the engine while the agent runs."""
         self.cleanups: list[Callable[[], object]] = []
-        self._threads: asyncio.Semaphore | None = None
+        self._places: asyncio.Semaphore | None = None
+        self._threads: set[asyncio.Future[Any]] = set()
+        self._threads_end: list[Callable[[], None]] = []
 
     @cached_property
     def messages(self) -> list[ev.Message]:
@@ -150,6 +152,11 @@ class Run:
                 raise RequestError("payload_too_large", str(error)) from None
         if self.append(data):
             await self.keep_pace()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be said any more: the run has its end, or its thread was deleted."""
+        return self.ended or self._log.deleted
 
     def append(self, data: bytes) -> bool:
         """Append an event whose place is known to be right; for `emit` and the streams. Returns whether the run is too
@@ -287,13 +294,37 @@ class Run:
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call `function` in a thread, so that blocking work stops nobody. At most 8 at once, the next wait.
 
-        Cancelling waits for nothing: the thread finishes its call unheard.
+        Cancelling waits for nothing: the thread finishes its call unheard. Until then it counts among the 8, and the
+        run keeps its place among the user's runs, though its end may be told before.
         """
-        if self._threads is None:
-            self._threads = asyncio.Semaphore(MAX_THREADS)
-        async with self._threads:
-            return await call_in_thread(function, *arguments)
+        if self._places is None:
+            self._places = asyncio.Semaphore(MAX_THREADS)
+        await self._places.acquire()
+        call = asyncio.ensure_future(call_in_thread(function, *arguments))
+        self._threads.add(call)
+        call.add_done_callback(self._on_thread_ended)
+        return await asyncio.shield(call)
+
+    def _on_thread_ended(self, call: asyncio.Future[Any]) -> None:
+        assert self._places is not None
+        self._places.release()
+        self._threads.discard(call)
+        while self._threads_end and not self._threads:
+            self._threads_end.pop(0)()
+
+    def when_threads_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when no thread of this run is at work: now, or when the last of them has ended."""
+        if self._threads:
+            self._threads_end.append(callback)
+        else:
+            callback()
 
     def on_cleanup(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when the run ends, however it ends; the last registered first. It may be async."""
+        """Call `callback` when the agent has ended, however it ended; the last registered first. It may be async.
+
+        Each may take 5 s, then it is cancelled. What it raises is logged and changes nothing: the next one is called,
+        and the run ends as its agent did. Stopping the run reaches no clean-up, and what has ended stays as it ended:
+        where the clean-ups are not done `cancel_grace` later, the run is told its end, and they go on. A server that
+        shuts down waits for them no longer than for agents.
+        """
         self.cleanups.append(callback)

@@ -7,16 +7,19 @@ the end of the run closed already is left alone.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError
 from goldenpath.wire.events import encode, encode_text
-from goldenpath.wire.order import Place, RunOrder
+from goldenpath.wire.order import OrderError, Place, RunOrder
+
+_BLOCKS: Final = {"message": "message()", "reasoning message": "reasoning()", "tool call": "tool_call(...)"}
+"""By what is open, the block that opens it."""
 
 
 class RunEndedError(GoldenpathError):
-    """The run, or this part of it, has its end, or its thread was deleted; its agent can say nothing more here."""
+    """The run has its end, or its thread was deleted; its agent can say nothing more."""
 
 
 class Emitter(Protocol):
@@ -24,6 +27,9 @@ class Emitter(Protocol):
 
     ended: bool
     order: RunOrder
+
+    @property
+    def closed(self) -> bool: ...
 
     async def emit(self, event: ev.Event) -> None: ...
 
@@ -59,6 +65,19 @@ class Span:
             if not run.ended and place in run.order.places:
                 await run.emit(event)
 
+    def _refuse_outside(self) -> None:
+        """Raises `OrderError` where the block is not entered, or left; `RunEndedError` after the end of the run."""
+        run, place = self._run, self._ends[0][0]
+        if place in run.order.places:
+            return
+        if run.closed:
+            raise RunEndedError(f"the run of {place[0]} {self.id} has its end")
+        block = _BLOCKS[place[0]]
+        raise OrderError(
+            f"{place[0]} {self.id!r} is not open: use `async with run.{block}` (in a plain function `with`), and write"
+            " inside the block"
+        )
+
 
 class TextStream(Span):
     """A message, or a thought, that is being written."""
@@ -79,14 +98,15 @@ class TextStream(Span):
         self._prefix = b'{"type":"%b","messageId":%b,"delta":' % (event_type.encode(), encode(identity))
 
     async def write(self, delta: str) -> None:
-        """Append `delta`; an empty one is left out. Raises as `Run.emit` does, and TypeError for what is no text."""
+        """Append `delta`; an empty one is left out. Raises as `Run.emit` does, `OrderError` outside the `async with`,
+        and TypeError for what is no text."""
         if not isinstance(delta, str):
             raise TypeError(f"a delta is text, not {type(delta).__name__}")
         if not delta:
             return
         run = self._run
         if self._place not in run.order.places:
-            raise RunEndedError(f"{self._place[0]} {self.id} is closed")
+            self._refuse_outside()
         if run.append(b"%b%b}" % (self._prefix, encode_text(delta))):
             await run.keep_pace()
 
@@ -97,8 +117,10 @@ class ToolCallStream(Span):
     __slots__ = ()
 
     async def args(self, delta: str) -> None:
-        """Append `delta` to the arguments' JSON text; an empty one is left out. Raises as `Run.emit` does."""
+        """Append `delta` to the arguments' JSON text; an empty one is left out. Raises as `Run.emit` does, `OrderError`
+        outside the `async with`."""
         if delta:
+            self._refuse_outside()
             await self._run.emit(ev.ToolCallArgs(self.id, delta))
 
 

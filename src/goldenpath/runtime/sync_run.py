@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.context import UserExecutionContext
-from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.run import Run
-from goldenpath.runtime.spans import TextStream, ToolCallStream
+from goldenpath.runtime.spans import Span, TextStream, ToolCallStream
 from goldenpath.wire import events as ev
 
+S = TypeVar("S", bound=Span)
 T = TypeVar("T")
 
 
@@ -30,15 +30,6 @@ class SyncRun:
             coroutine.close()
             raise asyncio.CancelledError
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    @contextmanager
-    def _within(self, block: AbstractAsyncContextManager[T]) -> Iterator[T]:
-        value = self._call(_enter(block))
-        try:
-            yield value
-        finally:
-            # Leaving must also work after a cancel, so that what is open gets closed.
-            asyncio.run_coroutine_threadsafe(_leave(block), self._loop).result()
 
     @property
     def context(self) -> UserExecutionContext:
@@ -77,23 +68,17 @@ class SyncRun:
     def text(self, text: str, *, message_id: str | None = None) -> str:
         return self._call(self._run.text(text, message_id=message_id))
 
-    @contextmanager
-    def message(self, *, message_id: str | None = None, name: str | None = None) -> Iterator[SyncTextStream]:
-        with self._within(self._run.message(message_id=message_id, name=name)) as stream:
-            yield SyncTextStream(self, stream)
+    def message(self, *, message_id: str | None = None, name: str | None = None) -> SyncTextStream:
+        return SyncTextStream(self, self._run.message(message_id=message_id, name=name))
 
-    @contextmanager
-    def reasoning(self, *, message_id: str | None = None) -> Iterator[SyncTextStream]:
-        with self._within(self._run.reasoning(message_id=message_id)) as stream:
-            yield SyncTextStream(self, stream)
+    def reasoning(self, *, message_id: str | None = None) -> SyncTextStream:
+        return SyncTextStream(self, self._run.reasoning(message_id=message_id))
 
-    @contextmanager
     def tool_call(
         self, name: str, *, tool_call_id: str | None = None, parent_message_id: str | None = None
-    ) -> Iterator[SyncToolCallStream]:
-        block = self._run.tool_call(name, tool_call_id=tool_call_id, parent_message_id=parent_message_id)
-        with self._within(block) as stream:
-            yield SyncToolCallStream(self, stream)
+    ) -> SyncToolCallStream:
+        stream = self._run.tool_call(name, tool_call_id=tool_call_id, parent_message_id=parent_message_id)
+        return SyncToolCallStream(self, stream)
 
     def tool_result(self, tool_call_id: str, content: ev.Content, *, message_id: str | None = None) -> None:
         self._call(self._run.tool_result(tool_call_id, content, message_id=message_id))
@@ -104,10 +89,8 @@ class SyncRun:
     def usage(self, tokens: dict[str, Any]) -> None:
         self._run.usage(tokens)
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        with self._within(self._run.step(name)):
-            yield
+    def step(self, name: str) -> SyncSpan[Span]:
+        return SyncSpan(self, self._run.step(name))
 
     def state(self, snapshot: Any) -> None:
         self._call(self._run.state(snapshot))
@@ -139,42 +122,41 @@ class SyncRun:
 
     def on_cleanup(self, callback: Callable[[], object]) -> None:
         # It may block, as the function may: not on the event loop.
-        self._run.on_cleanup(lambda: call_in_thread(callback))
+        self._run.on_cleanup(lambda: self._run.in_thread(callback))
 
 
-class SyncTextStream:
+class SyncSpan(Generic[S]):
+    """A part of a run, by a plain function: `with` it."""
+
+    def __init__(self, run: SyncRun, span: S) -> None:
+        self._run = run
+        self._span = span
+
+    @property
+    def id(self) -> str:
+        return self._span.id
+
+    def __enter__(self) -> Self:
+        self._run._call(self._span.__aenter__())  # noqa: SLF001 - part of SyncRun
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Leaving must also work after a cancel, so that what is open gets closed.
+        left = self._span.__aexit__(kind, error, trace)
+        asyncio.run_coroutine_threadsafe(left, self._run._loop).result()  # noqa: SLF001
+
+
+class SyncTextStream(SyncSpan[TextStream]):
     """A message that is being written by a plain function."""
 
-    def __init__(self, run: SyncRun, stream: TextStream) -> None:
-        self._run = run
-        self._stream = stream
-
-    @property
-    def id(self) -> str:
-        return self._stream.id
-
     def write(self, delta: str) -> None:
-        self._run._call(self._stream.write(delta))  # noqa: SLF001 - part of SyncRun
+        self._run._call(self._span.write(delta))  # noqa: SLF001 - part of SyncRun
 
 
-class SyncToolCallStream:
+class SyncToolCallStream(SyncSpan[ToolCallStream]):
     """A tool call whose arguments are being written by a plain function."""
 
-    def __init__(self, run: SyncRun, stream: ToolCallStream) -> None:
-        self._run = run
-        self._stream = stream
-
-    @property
-    def id(self) -> str:
-        return self._stream.id
-
     def args(self, delta: str) -> None:
-        self._run._call(self._stream.args(delta))  # noqa: SLF001 - part of SyncRun
-
-
-async def _enter(block: AbstractAsyncContextManager[T]) -> T:
-    return await block.__aenter__()
-
-
-async def _leave(block: AbstractAsyncContextManager[Any]) -> None:
-    await block.__aexit__(None, None, None)
+        self._run._call(self._span.args(delta))  # noqa: SLF001 - part of SyncRun
