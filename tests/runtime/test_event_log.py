@@ -596,6 +596,23 @@ async def test_history_of_a_log_at_rest_is_read_from_the_store(store: LogStore) 
         assert logs.store.reads.count("messages") == 2
 
 
+async def test_taking_in_a_history_for_a_run_is_a_turn_of_its_user(memory_logs: Logs) -> None:
+    await memory_logs.run()
+    await memory_logs.settle()
+    async with Logs(memory_logs.store.store).running() as logs, logs.event_log.open(key()) as log:
+        assert log is not None
+        async with logs.turns.turn(key().user_id):
+            logs.clock.advance(3.0)
+        preparing = asyncio.create_task(logs.event_log.prepare_transcript(log))
+        await turns()
+        assert log.transcript is None
+        assert logs.turns.statistics().waiting == 1
+        logs.clock.advance(3.0)
+        await asyncio.wait_for(preparing, 10)
+        _, messages = await logs.event_log.history(log)
+        assert (log.transcript is None, len(messages)) == (False, 2)
+
+
 async def test_a_run_that_begins_while_history_is_read_does_not_mix_in(memory_logs: Logs) -> None:
     async with Logs(memory_logs.store.store).running() as logs:
         await logs.run("r1")

@@ -77,9 +77,9 @@ async def test_everybody_who_waits_is_told_when_the_commits_have_ended() -> None
     run = await logs.accept()
     await commit(commits)
     logs.store.hold_commits()
-    run.begin()
     waiting = [asyncio.create_task(commits.committed())]
-    await turns()  # that one goes with the commit under way, the next with the one after it
+    await turns()
+    assert logs.store.in_flight.is_set()  # that one waits for this commit, the next for the one after it
     waiting += [asyncio.create_task(commits.committed()), asyncio.create_task(commits.room(run.log))]
     await turns()
     logs.store.fault = ValueError("no store may raise this")

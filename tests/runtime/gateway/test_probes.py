@@ -18,11 +18,15 @@ from tests.runtime.runs import until
 
 async def test_a_server_that_can_never_commit_again_is_not_alive(tmp_path: Path) -> None:
     app = App(Settings(environment="testing", data_dir=str(tmp_path), drain_timeout=0.0))
+    answers: list[httpx.Response] = []
     with pytest.raises(StoreError):
-        await _break_and_ask(app)
+        await _break_and_ask(app, answers)
+    alive, *later = answers
+    assert alive.status_code == 200
+    assert [(answer.status_code, answer.json()["code"]) for answer in later] == [(503, "overloaded")] * 2
 
 
-async def _break_and_ask(app: App) -> None:
+async def _break_and_ask(app: App, answers: list[httpx.Response]) -> None:
     no_row: Any = SimpleNamespace(run_id="r1")  # which only a fault of ours can bring about
     server = app.build()
     async with (
@@ -30,10 +34,8 @@ async def _break_and_ask(app: App) -> None:
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
     ):
         await server.recovery.done.wait()
-        assert (await client.get("/livez")).status_code == 200
+        answers.append(await client.get("/livez"))
         async with server.event_log.create(ThreadKey(UserId("ann"), ThreadId("t1"))) as log:
             server.gateway.commits.save(log, no_row)
             await until(lambda: not server.gateway.commits.healthy)
-        for probe in ("/livez", "/readyz"):
-            answer = await client.get(probe)
-            assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+        answers += [await client.get(probe) for probe in ("/livez", "/readyz")]
