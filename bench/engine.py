@@ -47,8 +47,8 @@ async def _goldenpath(engines: int) -> list[float]:
     from goldenpath.runtime.stores.sqlite_log import SqliteLog  # noqa: PLC0415
     from goldenpath.runtime.thread_log import ThreadLog  # noqa: PLC0415
     from goldenpath.runtime.turns import Turns  # noqa: PLC0415
-    from goldenpath.wire.events import RunAgentInput  # noqa: PLC0415
     from goldenpath.wire.ids import Epoch, RequestId, RunId, SessionId, ThreadId, UserId  # noqa: PLC0415
+    from goldenpath.wire.messages import RunAgentInput  # noqa: PLC0415
 
     cleaned = 0
 

@@ -21,6 +21,7 @@ from goldenpath.client import (
     ThreadDetached,
 )
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import AssistantMessage, UserMessage
 from goldenpath.wire.transcript import Transcript
 from tests.client.cutting_proxy import CuttingProxy
 from tests.serverprocess import SIMULATION_KEY, ServerProcess
@@ -75,7 +76,7 @@ async def test_a_user_registers_chats_and_finds_the_conversation_again(server: S
             async for event in run:
                 transcript.apply(event)
         history = await thread.messages()
-        assert [type(message) for message in history.messages] == [ev.UserMessage, ev.AssistantMessage] * 2
+        assert [type(message) for message in history.messages] == [UserMessage, AssistantMessage] * 2
         assert history.messages == transcript.messages
         info = await thread.info()
         assert (info.head, info.epoch) == (history.cursor.seq, history.cursor.epoch)
@@ -270,7 +271,7 @@ async def test_a_cancelled_run_keeps_what_it_said(server: ServerProcess) -> None
             assert isinstance(end.outcome, ev.CancelledOutcome)
         assert (await client.api.run_status("t", run.run_id)).status == "cancelled"
         messages = (await client.thread("t").messages()).messages
-        assert isinstance(messages[1], ev.AssistantMessage)
+        assert isinstance(messages[1], AssistantMessage)
         assert messages[1].content
 
 

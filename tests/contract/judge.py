@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from goldenpath.wire.events import Message, decode_event
+from goldenpath.wire.events import decode_event
+from goldenpath.wire.messages import Message
 from goldenpath.wire.transcript import Transcript
 from tests.contract import history as h
 

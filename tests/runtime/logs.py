@@ -20,6 +20,7 @@ from goldenpath.runtime.turns import Turns
 from goldenpath.wire import events as ev
 from goldenpath.wire.events import encode
 from goldenpath.wire.ids import RunId, ThreadId, UserId
+from goldenpath.wire.messages import RunAgentInput, UserMessage
 from goldenpath.wire.order import RunOrder
 from tests.runtime.stores.controlled_log import ControlledLog
 
@@ -40,8 +41,8 @@ class LiveRun:
         self.order = RunOrder()
 
     def begin(self, text: str = "hello") -> None:
-        message = ev.UserMessage(text, id=f"user-{self.row.run_id}")
-        append_started(self.log, self.row, ev.RunAgentInput(messages=[message]), self.logs.clock.time())
+        message = UserMessage(text, id=f"user-{self.row.run_id}")
+        append_started(self.log, self.row, RunAgentInput(messages=[message]), self.logs.clock.time())
         self.logs.event_log.commits.touch(self.log)
 
     def put(self, *events: ev.Event) -> None:

@@ -21,6 +21,7 @@ from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.wire import events as ev
 from goldenpath.wire.commands import OnBusy
 from goldenpath.wire.ids import RequestId, RunId, SessionId, ThreadId, UserId
+from goldenpath.wire.messages import Message, RunAgentInput, decode_message
 from tests.runtime.logs import LiveRun, Logs
 
 
@@ -29,7 +30,7 @@ def principal(user: str = "ann", tier: str = "free") -> Principal:
 
 
 def make_run(
-    logs: Logs, live: LiveRun, *, seconds: float = 60.0, messages: list[ev.Message] | None = None, **limits: int
+    logs: Logs, live: LiveRun, *, seconds: float = 60.0, messages: list[Message] | None = None, **limits: int
 ) -> Run:
     """The run of an accepted row, as an execution makes it."""
     clock = logs.clock
@@ -42,7 +43,7 @@ def make_run(
         created_at=clock.time(),
     )
     bounds = RunLimits(limits.get("max_event_bytes", 1 << 19), limits.get("max_run_bytes", 1 << 26))
-    return Run(context, ev.RunAgentInput(), messages or [], live.log, logs.event_log.commits, clock, bounds)
+    return Run(context, RunAgentInput(), messages or [], live.log, logs.event_log.commits, clock, bounds)
 
 
 async def turns(count: int = 20) -> None:
@@ -111,7 +112,7 @@ class Runs(Logs):
         tier: str = "free",
         on_busy: OnBusy = "enqueue",
         text: str | None = "hello",
-        run_input: ev.RunAgentInput | None = None,
+        run_input: RunAgentInput | None = None,
     ) -> Accepted:
         """Have a run accepted; `run_id` None: of an id that the server makes. Raises as the dispatcher does."""
         request = RunRequest(agent, None if run_input else text, run_input, thread, run_id, on_busy)
@@ -129,9 +130,9 @@ class Runs(Logs):
         events = await self.whole(accepted.log.key)
         return [ev.decode_event(event) for run_id, event in events if run_id == accepted.run.run_id]
 
-    async def history(self, thread: str = "t1", user: str = "ann") -> list[ev.Message]:
+    async def history(self, thread: str = "t1", user: str = "ann") -> list[Message]:
         _, _, messages = await self.dispatcher.messages(principal(user), thread)
-        return [ev.decode_message(message) for message in messages]
+        return [decode_message(message) for message in messages]
 
     def key(self, thread: str = "t1", user: str = "ann") -> ThreadKey:
         return ThreadKey(UserId(user), ThreadId(thread))

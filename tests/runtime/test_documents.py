@@ -11,6 +11,7 @@ from goldenpath.runtime.run import Run
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
+from goldenpath.wire.messages import ActivityMessage
 from tests.runtime.logs import LiveRun, Logs
 from tests.runtime.runs import Runs, make_run, until
 from tests.runtime.stagehand import Stagehand
@@ -45,7 +46,7 @@ BEGINNINGS: dict[str, list[ev.Event]] = {
     "an activity": [snapshot({"a": 1})],
     "a replaced activity": [snapshot({}), activity(SMALL), snapshot({"a": 1}), snapshot({}, replace=False)],
     "an activity of a snapshot": [
-        ev.MessagesSnapshot([ev.ActivityMessage(id="act", activity_type="plan", content={"a": 1})])
+        ev.MessagesSnapshot([ActivityMessage(id="act", activity_type="plan", content={"a": 1})])
     ],
     "the state": [ev.StateSnapshot({"a": 1})],
     "a state that nobody set": [ev.StateDelta([{"op": "add", "path": "", "value": {}}])],
@@ -143,4 +144,4 @@ async def test_a_log_that_holds_such_a_patch_is_read_without_it(*, dies: bool) -
         await hand.die()
     async with Runs(store, first.clock).running() as second:
         history = await second.history()
-    assert [each.content for each in history if isinstance(each, ev.ActivityMessage)] == [{"a": 1, "b": 2}]
+    assert [each.content for each in history if isinstance(each, ActivityMessage)] == [{"a": 1, "b": 2}]

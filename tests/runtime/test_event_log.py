@@ -17,8 +17,9 @@ from goldenpath.runtime.stores.sqlite_log import SqliteLog
 from goldenpath.runtime.thread_log import LogDeletedError
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
-from goldenpath.wire.events import decode_event, decode_message, encode
+from goldenpath.wire.events import decode_event, encode
 from goldenpath.wire.ids import RunId
+from goldenpath.wire.messages import AssistantMessage, UserMessage, decode_message
 from tests.runtime.logs import Logs, key
 
 
@@ -477,7 +478,7 @@ async def test_a_log_keeps_a_bounded_part_in_memory_and_the_rest_is_read_from_se
             assert [event.delta for event in deltas if isinstance(event, ev.TextMessageContent)] == texts
             reader.leave()
         _, messages = await logs.event_log.history(run.log)
-        assert decode_message(messages[-1]) == ev.AssistantMessage(id="reply-r1", content="".join(texts))
+        assert decode_message(messages[-1]) == AssistantMessage(id="reply-r1", content="".join(texts))
 
 
 # --- the journal ------------------------------------------------------------------------------------------------------
@@ -559,10 +560,10 @@ async def test_history_is_complete_up_to_the_place_it_names(logs: Logs) -> None:
     seq, messages = await logs.event_log.history(run.log)
     assert seq == run.log.visible == 9
     assert [decode_message(message) for message in messages] == [
-        ev.UserMessage("hello", id="user-r1"),
-        ev.AssistantMessage(id="reply-r1", content="hello"),
-        ev.UserMessage("hello", id="user-r2"),
-        ev.AssistantMessage(id="reply-r2", content="so far"),
+        UserMessage("hello", id="user-r1"),
+        AssistantMessage(id="reply-r1", content="hello"),
+        UserMessage("hello", id="user-r2"),
+        AssistantMessage(id="reply-r2", content="so far"),
     ]
     await logs.settle()
 

@@ -23,6 +23,7 @@ from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.events import decode_event
 from goldenpath.wire.ids import Epoch, RunId
+from goldenpath.wire.messages import Message, decode_message
 from goldenpath.wire.transcript import Transcript
 from tests.runtime.logs import LiveRun, Logs, Subscriber, key
 
@@ -203,7 +204,7 @@ class Life:
                     assert found == known
                 check_runs(found, ended=killed)
                 seq, messages = await self.logs.event_log.history(log)
-                assert [ev.decode_message(message) for message in messages] == folded(found[:seq])
+                assert [decode_message(message) for message in messages] == folded(found[:seq])
                 for row in await self.store.runs(log.epoch, 1000):
                     assert not killed or row.status in ENDED
         self.deleted |= self.deleting
@@ -261,7 +262,7 @@ def check_runs(found: Events, *, ended: bool) -> None:
     assert active is None or not ended
 
 
-def folded(found: Events) -> list[ev.Message]:
+def folded(found: Events) -> list[Message]:
     transcript = Transcript()
     for _, event in found:
         transcript.apply(decode_event(event))

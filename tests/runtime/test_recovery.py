@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import UserMessage
 from tests.runtime.runs import Runs, kinds, principal, terminal, until
 from tests.runtime.stagehand import Stagehand
 
@@ -41,7 +42,7 @@ async def test_when_a_run_began_survives_the_process() -> None:
             "the server stopped during this run; send the message again",
             "the server stopped before this run began; send the message again",
         ]
-        assert sum(isinstance(message, ev.UserMessage) for message in await second.history()) == 3
+        assert sum(isinstance(message, UserMessage) for message in await second.history()) == 3
 
 
 async def test_a_message_that_was_open_keeps_its_text_so_far() -> None:

@@ -15,6 +15,7 @@ from goldenpath.runtime.run import AHEAD_EVENTS, MAX_THREADS, Interrupted, Run
 from goldenpath.runtime.spans import RunEndedError
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
+from goldenpath.wire.messages import AssistantMessage, Message, UserMessage
 from goldenpath.wire.order import OrderError
 from tests.runtime.logs import LiveRun, Logs
 from tests.runtime.runs import kinds, make_run, turns, until
@@ -338,16 +339,16 @@ async def test_an_agent_that_waits_for_the_disk_is_told_that_its_thread_was_dele
 
 
 async def test_messages_are_the_runs_own_copy(logs: Logs, live: LiveRun) -> None:
-    history: list[ev.Message] = [
-        ev.UserMessage("first", id="1"),
-        ev.AssistantMessage(content="reply", id="2"),
-        ev.UserMessage("second", id="3"),
+    history: list[Message] = [
+        UserMessage("first", id="1"),
+        AssistantMessage(content="reply", id="2"),
+        UserMessage("second", id="3"),
     ]
     one, other = make_run(logs, live, messages=history), make_run(logs, live, messages=history)
     assert one.messages == history
     assert one.user_text == "second"
     changed = one.messages[2]
-    assert isinstance(changed, ev.UserMessage)
+    assert isinstance(changed, UserMessage)
     changed.content = "changed"
     del one.messages[0]
     assert other.messages == history

@@ -12,6 +12,7 @@ from goldenpath.runtime.run import Run
 from goldenpath.wire import events as ev
 from goldenpath.wire.answers import RunEnd
 from goldenpath.wire.errors import RequestError
+from goldenpath.wire.messages import Message, ResumeEntry, RunAgentInput, ToolMessage, UserMessage
 from tests.runtime.runs import Runs, principal, turns
 from tests.runtime.stagehand import Stagehand
 
@@ -48,8 +49,8 @@ def facts(found: list[RunEnd]) -> list[tuple[str, str]]:
     return said
 
 
-def given(*messages: ev.Message, resume: list[ev.ResumeEntry] | None = None) -> ev.RunAgentInput:
-    return ev.RunAgentInput(messages=list(messages), resume=resume)
+def given(*messages: Message, resume: list[ResumeEntry] | None = None) -> RunAgentInput:
+    return RunAgentInput(messages=list(messages), resume=resume)
 
 
 async def fails(_: Run) -> None:
@@ -59,10 +60,10 @@ async def fails(_: Run) -> None:
 async def test_only_what_the_messages_do_not_say_is_told_and_in_order(runs: Runs, hand: Stagehand) -> None:
     runs.agents.add("fails", fails)
     assert (await runs.over(await runs.start("quick", "plain")))[-1].__struct_config__.tag == "RUN_FINISHED"
-    failed = await runs.start("fails", "failed", run_input=given(ev.UserMessage("hi", id="u1")))
+    failed = await runs.start("fails", "failed", run_input=given(UserMessage("hi", id="u1")))
     await runs.over(failed)
-    running = await runs.start("waits", "stopped", run_input=given(ev.UserMessage("go", id="u2")))
-    withdrawn = await runs.start("quick", "withdrawn", run_input=given(ev.UserMessage("wait", id="u3")))
+    running = await runs.start("waits", "stopped", run_input=given(UserMessage("go", id="u2")))
+    withdrawn = await runs.start("quick", "withdrawn", run_input=given(UserMessage("wait", id="u3")))
     await turns()
     await runs.dispatcher.cancel(ANN, "t1", None)
     for accepted in (running, withdrawn):
@@ -87,7 +88,7 @@ async def test_a_question_has_what_the_next_run_brought_for_it(runs: Runs, hand:
     await runs.over(await runs.start("asks", "r1"))
     [asked] = await ends(runs)
     assert (asked.answers, asked.resume) == (None, None)
-    answer = ev.ResumeEntry(interrupt_id="i1", status="resolved", payload=True)
+    answer = ResumeEntry(interrupt_id="i1", status="resolved", payload=True)
     waits = await runs.start("waits", "r2", run_input=given(resume=[answer]))
     await turns()
     [asked] = await ends(runs)
@@ -112,10 +113,10 @@ async def test_a_tool_call_left_to_the_client_has_its_result(runs: Runs, hand: S
     [pending] = await ends(runs)
     assert pending.answers is None
     assert pending.after[0] == "c1"
-    result = ev.ToolMessage("c1", "blue", id="m1")
+    result = ToolMessage("c1", "blue", id="m1")
     await runs.over(await runs.start("quick", "r2", run_input=given(result)))
     [pending] = await ends(runs)
-    assert pending.answers == [ev.ResumeEntry(interrupt_id="c1", status="resolved", payload="blue")]
+    assert pending.answers == [ResumeEntry(interrupt_id="c1", status="resolved", payload="blue")]
 
 
 async def test_what_retention_removed_is_left_out(runs: Runs, hand: Stagehand) -> None:
@@ -155,7 +156,7 @@ async def test_what_was_answered_counts_as_well() -> None:
     async with Runs(max_history_bytes=40_000).running() as runs:
         runs.agents.add("asks", asks)
         for number in range(8):
-            answer = ev.ResumeEntry(interrupt_id="i1", status="resolved", payload="x" * 4000)
+            answer = ResumeEntry(interrupt_id="i1", status="resolved", payload="x" * 4000)
             await runs.over(await runs.start("asks", f"r{number}", run_input=given(resume=[answer])))
         found = await ends(runs)
         size = len(msgspec.json.encode(found))

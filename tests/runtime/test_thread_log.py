@@ -21,6 +21,7 @@ from goldenpath.runtime.thread_log import (
 from goldenpath.wire import events as ev
 from goldenpath.wire.events import decode_event, encode
 from goldenpath.wire.ids import Epoch, RunId, ThreadId, UserId
+from goldenpath.wire.messages import AssistantMessage, StartedInput, UserMessage
 from goldenpath.wire.transcript import Transcript
 
 KEY = ThreadKey(UserId("ann"), ThreadId("t1"))
@@ -87,8 +88,8 @@ class LogAndStore(RuleBasedStateMachine):
         self.run_id = RunId(f"r{self.runs}")
         self.active = True
         self.log.begin_run(self.run_id)
-        message = ev.UserMessage(id=f"user-{self.runs}", content="hello")
-        given = ev.StartedInput(thread_id="t1", run_id=self.run_id, messages=[message])
+        message = UserMessage(id=f"user-{self.runs}", content="hello")
+        given = StartedInput(thread_id="t1", run_id=self.run_id, messages=[message])
         self.put(ev.RunStarted("t1", self.run_id, input=given))
 
     @precondition(lambda self: self.active)
@@ -400,7 +401,7 @@ def test_dropping_brings_the_transcript_up_to_date_first() -> None:
         log.append(encode(event))
     commit_all(log)
     log.drop(0)
-    assert log.transcript.messages == [ev.AssistantMessage(id="m1", content="hello")]
+    assert log.transcript.messages == [AssistantMessage(id="m1", content="hello")]
 
 
 def test_restored_events_that_no_segment_holds_go_into_one_though_the_stored_head_is_above_them() -> None:
@@ -425,7 +426,7 @@ def test_folding_the_last_event_gives_what_folding_its_bytes_gives() -> None:
     log.fold_last(append[-1])
     log.fold(log.head)
     assert log.folded == 3
-    assert log.transcript.messages == [ev.AssistantMessage(id="m1", content="ab")]
+    assert log.transcript.messages == [AssistantMessage(id="m1", content="ab")]
 
 
 def test_a_log_without_a_transcript_folds_nothing() -> None:

@@ -9,16 +9,17 @@ from typing import Any
 import jsonpatch
 
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import Message
 
 Json = dict[str, Any]
 
 
-def as_json(message: ev.Message | ev.Event) -> Json:
+def as_json(message: Message | ev.Event) -> Json:
     value: Json = json.loads(ev.encode(message))
     return value
 
 
-def fold(history: list[ev.Message], stream: list[ev.Event]) -> list[Json]:
+def fold(history: list[Message], stream: list[ev.Event]) -> list[Json]:
     """The messages after `stream`, each as AG-UI writes it."""
     messages = [as_json(message) for message in history]
     for event in stream:

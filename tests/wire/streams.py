@@ -7,6 +7,17 @@ from typing import Any
 from hypothesis import strategies as st
 
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import (
+    ActivityMessage,
+    AssistantMessage,
+    FunctionCall,
+    Message,
+    ReasoningMessage,
+    StartedInput,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 MESSAGE_IDS = st.sampled_from(["m1", "m2", "m3", "c1"])
@@ -25,26 +36,24 @@ PATCHES: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
     max_size=3,
 )
 
-MESSAGES: st.SearchStrategy[ev.Message] = st.one_of(
-    st.builds(ev.UserMessage, id=MESSAGE_IDS, content=st.one_of(TEXTS, st.just([{"type": "text", "text": "hi"}]))),
+MESSAGES: st.SearchStrategy[Message] = st.one_of(
+    st.builds(UserMessage, id=MESSAGE_IDS, content=st.one_of(TEXTS, st.just([{"type": "text", "text": "hi"}]))),
     st.builds(
-        ev.AssistantMessage,
+        AssistantMessage,
         id=MESSAGE_IDS,
         content=st.one_of(st.none(), TEXTS),
         tool_calls=st.one_of(
             st.none(),
             st.lists(
-                st.builds(
-                    ev.ToolCall, id=CALL_IDS, function=st.builds(ev.FunctionCall, name=st.just("f"), arguments=TEXTS)
-                ),
+                st.builds(ToolCall, id=CALL_IDS, function=st.builds(FunctionCall, name=st.just("f"), arguments=TEXTS)),
                 max_size=2,
                 unique_by=lambda call: call.id,
             ),
         ),
     ),
-    st.builds(ev.ToolMessage, id=MESSAGE_IDS, tool_call_id=CALL_IDS, content=TEXTS),
-    st.builds(ev.ReasoningMessage, id=MESSAGE_IDS, content=TEXTS),
-    st.builds(ev.ActivityMessage, id=MESSAGE_IDS, activity_type=st.just("plan"), content=ACTIVITY),
+    st.builds(ToolMessage, id=MESSAGE_IDS, tool_call_id=CALL_IDS, content=TEXTS),
+    st.builds(ReasoningMessage, id=MESSAGE_IDS, content=TEXTS),
+    st.builds(ActivityMessage, id=MESSAGE_IDS, activity_type=st.just("plan"), content=ACTIVITY),
 )
 HISTORIES = st.lists(MESSAGES, max_size=3, unique_by=lambda message: message.id)
 
@@ -54,7 +63,7 @@ EVENTS: st.SearchStrategy[ev.Event] = st.one_of(
         ev.RunStarted,
         thread_id=st.just("t"),
         run_id=st.just("r"),
-        input=st.builds(ev.StartedInput, thread_id=st.just("t"), run_id=st.just("r"), messages=HISTORIES),
+        input=st.builds(StartedInput, thread_id=st.just("t"), run_id=st.just("r"), messages=HISTORIES),
     ),
     st.builds(ev.TextMessageStart, message_id=MESSAGE_IDS, role=ROLES, **_common),
     st.builds(ev.TextMessageContent, message_id=MESSAGE_IDS, delta=TEXTS, **_common),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from goldenpath.wire import commands as c
 from goldenpath.wire.errors import ErrorBody, RequestError
-from goldenpath.wire.events import RunAgentInput, UserMessage
+from goldenpath.wire.messages import RunAgentInput, UserMessage
 
 NAMES = st.text("abcXYZ019._:-", min_size=1, max_size=128)
 EPOCHS = st.text("abcXYZ019_-", min_size=1, max_size=64)

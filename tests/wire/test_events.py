@@ -11,29 +11,42 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import (
+    AssistantMessage,
+    Context,
+    FunctionCall,
+    Message,
+    ResumeEntry,
+    RunAgentInput,
+    StartedInput,
+    Tool,
+    ToolCall,
+    UserMessage,
+    decode_message,
+)
 from tests.wire.instances import instances
 
 EVENTS: list[type[msgspec.Struct]] = list(get_args(ev.Event))
-MESSAGES: list[type[msgspec.Struct]] = list(get_args(ev.Message))
+MESSAGES: list[type[msgspec.Struct]] = list(get_args(Message))
 PARTS: list[type[msgspec.Struct]] = [
-    ev.FunctionCall,
-    ev.ToolCall,
-    ev.Tool,
-    ev.Context,
-    ev.ResumeEntry,
-    ev.RunAgentInput,
+    FunctionCall,
+    ToolCall,
+    Tool,
+    Context,
+    ResumeEntry,
+    RunAgentInput,
     ev.Interrupt,
 ]
 COUNTERPARTS: dict[type[msgspec.Struct], type[BaseModel]] = {
     **{kind: getattr(reference, f"{kind.__name__}Event") for kind in EVENTS},
     **{kind: getattr(reference, kind.__name__) for kind in MESSAGES + PARTS},
-    ev.StartedInput: reference.RunAgentInput,
+    StartedInput: reference.RunAgentInput,
     ev.SuccessOutcome: reference.RunFinishedSuccessOutcome,
     ev.InterruptOutcome: reference.RunFinishedInterruptOutcome,
     ev.CancelledOutcome: reference.RunFinishedCancelledOutcome,
 }
 # Over WebSocket the server makes these where they are absent; AG-UI itself requires them.
-MADE_BY_THE_SERVER = {(ev.RunAgentInput, name) for name in ("threadId", "runId", "messages")}
+MADE_BY_THE_SERVER = {(RunAgentInput, name) for name in ("threadId", "runId", "messages")}
 event_adapter: TypeAdapter[Any] = TypeAdapter(reference.Event)
 
 
@@ -82,17 +95,17 @@ def test_an_event_reads_back_and_is_valid_ag_ui(kind: type[msgspec.Struct], data
 def test_a_message_reads_back_and_is_valid_ag_ui(kind: type[msgspec.Struct], data: st.DataObject) -> None:
     message = data.draw(instances(kind))
     encoded = ev.encode(message)
-    assert ev.decode_message(encoded) == message
+    assert decode_message(encoded) == message
     COUNTERPARTS[kind].model_validate_json(encoded)
 
 
 @settings(max_examples=50)
-@given(instances(ev.RunAgentInput))
-def test_a_run_input_of_the_reference_is_understood(value: ev.RunAgentInput) -> None:
+@given(instances(RunAgentInput))
+def test_a_run_input_of_the_reference_is_understood(value: RunAgentInput) -> None:
     plain = {"messages": [], **json.loads(ev.encode(value)), "threadId": "t", "runId": "r"}
     theirs = reference.RunAgentInput.model_validate(plain)
     # As Python clients of AG-UI send it: nulls where nothing is set.
-    ours = msgspec.json.decode(theirs.model_dump_json(by_alias=True), type=ev.RunAgentInput)
+    ours = msgspec.json.decode(theirs.model_dump_json(by_alias=True), type=RunAgentInput)
     assert ours == msgspec.structs.replace(value, thread_id="t", run_id="r")
 
 
@@ -118,12 +131,12 @@ def test_what_is_no_event_is_refused(text: str) -> None:
 
 
 def test_an_absent_value_is_left_out_and_an_empty_one_is_not() -> None:
-    assert ev.encode(ev.AssistantMessage(id="m", content="")) == b'{"role":"assistant","content":"","id":"m"}'
-    assert ev.encode(ev.AssistantMessage(id="m")) == b'{"role":"assistant","id":"m"}'
+    assert ev.encode(AssistantMessage(id="m", content="")) == b'{"role":"assistant","content":"","id":"m"}'
+    assert ev.encode(AssistantMessage(id="m")) == b'{"role":"assistant","id":"m"}'
 
 
 def test_the_started_input_has_the_lists_that_older_clients_require() -> None:
-    started = json.loads(ev.encode(ev.StartedInput(thread_id="t", run_id="r", messages=[])))
+    started = json.loads(ev.encode(StartedInput(thread_id="t", run_id="r", messages=[])))
     assert started == {"threadId": "t", "runId": "r", "messages": [], "tools": [], "context": []}
 
 
@@ -133,8 +146,8 @@ def test_the_text_of_a_user_message_is_its_text_parts_joined() -> None:
         {"type": "image", "source": {}},
         {"type": "text", "text": "b"},
     ]
-    assert ev.UserMessage(id="m", content=parts).text == "ab"
-    assert ev.UserMessage(id="m", content="plain").text == "plain"
+    assert UserMessage(id="m", content=parts).text == "ab"
+    assert UserMessage(id="m", content="plain").text == "plain"
 
 
 def test_the_types_that_older_clients_lack_are_marked() -> None:

@@ -6,12 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import (
+    AssistantMessage,
+    FunctionCall,
+    Message,
+    ReasoningMessage,
+    ToolCall,
+    UserMessage,
+    decode_message,
+)
 from goldenpath.wire.transcript import Transcript
 from tests.wire.naive_transcript import as_json, fold
 from tests.wire.streams import HISTORIES, STREAMS
 
 
-def folded(history: list[ev.Message], stream: list[ev.Event]) -> Transcript:
+def folded(history: list[Message], stream: list[ev.Event]) -> Transcript:
     transcript = Transcript(history)
     for event in stream:
         transcript.apply(event)
@@ -28,13 +37,13 @@ def chat(*deltas: str, message_id: str = "m1") -> list[ev.Event]:
 
 @given(HISTORIES, STREAMS)
 @settings(max_examples=400)
-def test_it_builds_what_the_plain_model_builds(history: list[ev.Message], stream: list[ev.Event]) -> None:
+def test_it_builds_what_the_plain_model_builds(history: list[Message], stream: list[ev.Event]) -> None:
     assert [as_json(message) for message in folded(history, stream).messages] == fold(history, stream)
 
 
 @given(HISTORIES, STREAMS, st.data())
 def test_looking_on_the_way_changes_nothing(
-    history: list[ev.Message], stream: list[ev.Event], data: st.DataObject
+    history: list[Message], stream: list[ev.Event], data: st.DataObject
 ) -> None:
     looks = data.draw(st.lists(st.booleans(), min_size=len(stream), max_size=len(stream)))
     looked_at = Transcript(history)
@@ -47,17 +56,17 @@ def test_looking_on_the_way_changes_nothing(
 
 @given(HISTORIES, STREAMS, st.integers(0, 25))
 def test_a_cut_and_a_new_start_from_stored_messages_end_the_same(
-    history: list[ev.Message], stream: list[ev.Event], cut: int
+    history: list[Message], stream: list[ev.Event], cut: int
 ) -> None:
     first = folded(history, stream[:cut])
-    stored = [ev.decode_message(ev.encode(message)) for message in first.messages]
+    stored = [decode_message(ev.encode(message)) for message in first.messages]
     assert folded(stored, stream[cut:]).messages == folded(history, stream).messages
 
 
 @given(HISTORIES, STREAMS)
-def test_messages_that_were_handed_out_never_change(history: list[ev.Message], stream: list[ev.Event]) -> None:
+def test_messages_that_were_handed_out_never_change(history: list[Message], stream: list[ev.Event]) -> None:
     transcript = Transcript(history)
-    seen: list[tuple[list[ev.Message], list[bytes]]] = []
+    seen: list[tuple[list[Message], list[bytes]]] = []
     for event in stream:
         transcript.apply(event)
         messages = transcript.messages
@@ -68,7 +77,7 @@ def test_messages_that_were_handed_out_never_change(history: list[ev.Message], s
 
 @given(HISTORIES, STREAMS, st.data())
 def test_writing_the_dirty_tail_keeps_a_copy_complete(
-    history: list[ev.Message], stream: list[ev.Event], data: st.DataObject
+    history: list[Message], stream: list[ev.Event], data: st.DataObject
 ) -> None:
     transcript = Transcript(history)
     copy = list(history)
@@ -83,7 +92,7 @@ def test_writing_the_dirty_tail_keeps_a_copy_complete(
 
 
 @given(HISTORIES, STREAMS)
-def test_ids_are_those_of_the_messages(history: list[ev.Message], stream: list[ev.Event]) -> None:
+def test_ids_are_those_of_the_messages(history: list[Message], stream: list[ev.Event]) -> None:
     transcript = folded(history, stream)
     ids = [message.id for message in transcript.messages]
     assert transcript.ids == set(ids)
@@ -91,9 +100,9 @@ def test_ids_are_those_of_the_messages(history: list[ev.Message], stream: list[e
 
 
 @given(HISTORIES, STREAMS)
-def test_every_message_reads_back_as_it_was_written(history: list[ev.Message], stream: list[ev.Event]) -> None:
+def test_every_message_reads_back_as_it_was_written(history: list[Message], stream: list[ev.Event]) -> None:
     for message in folded(history, stream).messages:
-        assert ev.decode_message(ev.encode(message)) == message
+        assert decode_message(ev.encode(message)) == message
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C"], exclude_characters='"\\'))))
@@ -107,7 +116,7 @@ def test_a_cut_text_is_a_prefix_of_the_whole(deltas: list[str], data: st.DataObj
     stream = chat(*deltas)
     cut = data.draw(st.integers(1, len(stream)))
     (part,) = folded([], stream[:cut]).messages
-    assert isinstance(part, ev.AssistantMessage)
+    assert isinstance(part, AssistantMessage)
     assert "".join(deltas).startswith(part.content or "")
     assert part.content == "".join(deltas[: cut - 1])
 
@@ -123,10 +132,10 @@ def test_a_tool_call_without_a_parent_makes_a_message_with_the_calls_id() -> Non
             ev.ToolCallEnd(tool_call_id="c1"),
         ],
     )
-    call = ev.ToolCall(id="c1", function=ev.FunctionCall(name="search", arguments='{"q":1}'))
+    call = ToolCall(id="c1", function=FunctionCall(name="search", arguments='{"q":1}'))
     assert transcript.messages == [
-        ev.AssistantMessage(id="m1", content="Let me look."),
-        ev.AssistantMessage(id="c1", tool_calls=[call]),
+        AssistantMessage(id="m1", content="Let me look."),
+        AssistantMessage(id="c1", tool_calls=[call]),
     ]
 
 
@@ -149,7 +158,7 @@ def test_text_that_comes_after_a_tool_call_joins_the_message_of_the_call() -> No
         [], [ev.ToolCallStart(tool_call_id="c1", tool_call_name="f", parent_message_id="m1"), *chat("so")]
     )
     (message,) = transcript.messages
-    assert isinstance(message, ev.AssistantMessage)
+    assert isinstance(message, AssistantMessage)
     assert (message.content, [call.id for call in message.tool_calls or ()]) == ("so", ["c1"])
 
 
@@ -169,23 +178,23 @@ def test_chunks_build_the_message_that_their_long_forms_build() -> None:
         ev.ReasoningMessageChunk(message_id="m2", delta="hm"),
         ev.ReasoningMessageChunk(delta="m"),
     ]
-    call = ev.ToolCall(id="c1", function=ev.FunctionCall(name="f", arguments="{}"))
+    call = ToolCall(id="c1", function=FunctionCall(name="f", arguments="{}"))
     assert folded([], chunks).messages == [
-        ev.AssistantMessage(id="m1", content="ab", tool_calls=[call]),
-        ev.ReasoningMessage(id="m2", content="hmm"),
+        AssistantMessage(id="m1", content="ab", tool_calls=[call]),
+        ReasoningMessage(id="m2", content="hmm"),
     ]
 
 
 def test_a_snapshot_that_only_drops_the_last_messages_is_a_change() -> None:
-    history: list[ev.Message] = [ev.UserMessage(id="m1", content="a"), ev.UserMessage(id="m2", content="b")]
+    history: list[Message] = [UserMessage(id="m1", content="a"), UserMessage(id="m2", content="b")]
     transcript = Transcript(history)
     transcript.apply(ev.MessagesSnapshot(messages=history[:1]))
     assert (transcript.is_dirty, transcript.dirty_from, transcript.tail(1)) == (True, 1, [])
 
 
 def test_a_snapshot_without_reasoning_keeps_the_reasoning_there_is() -> None:
-    transcript = Transcript([ev.UserMessage(id="m1", content="a"), ev.ReasoningMessage(id="m2", content="hm")])
-    transcript.apply(ev.MessagesSnapshot(messages=[ev.UserMessage(id="m3", content="b")]))
+    transcript = Transcript([UserMessage(id="m1", content="a"), ReasoningMessage(id="m2", content="hm")])
+    transcript.apply(ev.MessagesSnapshot(messages=[UserMessage(id="m3", content="b")]))
     assert [message.id for message in transcript.messages] == ["m2", "m3"]
 
 

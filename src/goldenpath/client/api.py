@@ -16,7 +16,7 @@ from goldenpath.clock import Clock
 from goldenpath.wire.answers import AgentInfo, Agents, Ends, Me, Messages, RunInfo, ThreadInfo, Threads, Tokens
 from goldenpath.wire.commands import Cursor
 from goldenpath.wire.errors import Problem, RequestError
-from goldenpath.wire.events import Message, decode_message
+from goldenpath.wire.messages import Message, decode_message
 
 T = TypeVar("T")
 

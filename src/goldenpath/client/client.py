@@ -17,8 +17,8 @@ from goldenpath.client.stream import Attachment, Run
 from goldenpath.clock import Clock, SystemClock
 from goldenpath.wire.answers import ThreadInfo
 from goldenpath.wire.commands import Cursor, OnBusy, OnDisconnect, RunCommand, check_cursor
-from goldenpath.wire.events import RunAgentInput
 from goldenpath.wire.ids import new_id
+from goldenpath.wire.messages import RunAgentInput
 
 
 class Client:

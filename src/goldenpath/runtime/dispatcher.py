@@ -27,8 +27,9 @@ from goldenpath.runtime.turns import Turns
 from goldenpath.wire.answers import RunEnd
 from goldenpath.wire.commands import OnBusy
 from goldenpath.wire.errors import RequestError
-from goldenpath.wire.events import RunAgentInput, UserMessage, encode
+from goldenpath.wire.events import encode
 from goldenpath.wire.ids import RequestId, RunId, ThreadId, UserId, new_id
+from goldenpath.wire.messages import RunAgentInput, UserMessage
 
 SHOWN_RUNS: Final = 200
 """How many runs the description of a thread lists at most."""

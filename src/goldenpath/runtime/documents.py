@@ -11,6 +11,7 @@ from typing import Any
 
 from goldenpath.wire import events as ev
 from goldenpath.wire.json_patch import PatchedDocument, PatchError, PatchTooLargeError
+from goldenpath.wire.messages import ActivityMessage, Message
 
 
 class Documents:
@@ -19,7 +20,7 @@ class Documents:
     A document is read only once a patch wants it: until then there is but the event that holds it.
     """
 
-    def __init__(self, state: Any, history: Iterable[ev.Message], max_bytes: int) -> None:
+    def __init__(self, state: Any, history: Iterable[Message], max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._state: Any = state
         self._activities: dict[str, Any] = {}
@@ -47,9 +48,9 @@ class Documents:
                 self._take_messages(said.messages)
         return 0
 
-    def _take_messages(self, messages: Iterable[ev.Message]) -> None:
+    def _take_messages(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            if isinstance(message, ev.ActivityMessage):
+            if isinstance(message, ActivityMessage):
                 self._activities[message.id] = message.content
 
     def _opened(self, document: Any) -> PatchedDocument:

@@ -28,8 +28,9 @@ from goldenpath.runtime.retention import Retention
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog, clip
 from goldenpath.runtime.turns import Turns
-from goldenpath.wire.events import decode_message, encode
+from goldenpath.wire.events import encode
 from goldenpath.wire.ids import UserId, new_epoch
+from goldenpath.wire.messages import decode_message
 from goldenpath.wire.transcript import Transcript
 
 if TYPE_CHECKING:

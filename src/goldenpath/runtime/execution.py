@@ -24,10 +24,10 @@ from goldenpath.runtime.run_events import append_started, end_run
 from goldenpath.runtime.run_states import after
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import ThreadLog
-from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import encode
 from goldenpath.wire.ids import RequestId, RunId, ThreadId
+from goldenpath.wire.messages import RunAgentInput, decode_run_input
 from goldenpath.wire.order import RunOrder
 
 _logger = structlog.get_logger("goldenpath.execution")
@@ -44,7 +44,7 @@ class Execution:
         agent: Agent,
         principal: Principal,
         request_id: RequestId,
-        run_input: ev.RunAgentInput,
+        run_input: RunAgentInput,
         event_log: EventLog,
         commits: GroupCommit,
         engines: EngineFactory,
@@ -176,7 +176,7 @@ class Execution:
         )
         messages = self.log.transcript.messages if self.log.transcript is not None else []
         limits = RunLimits(settings.max_event_bytes, settings.max_run_bytes)
-        given = ev.decode_run_input(encode(self._input))  # the agent's own: the transcript keeps the messages of ours
+        given = decode_run_input(encode(self._input))  # the agent's own: the transcript keeps the messages of ours
         return Run(context, given, messages, self.log, self._commits, clock, limits)
 
     # --- ending -------------------------------------------------------------------------------------------------------

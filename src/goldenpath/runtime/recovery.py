@@ -20,8 +20,9 @@ from goldenpath.runtime.run_states import after
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.errors import GoldenpathError
-from goldenpath.wire.events import RunAgentInput, RunStarted, decode_event, decode_run_input
+from goldenpath.wire.events import RunStarted, decode_event
 from goldenpath.wire.ids import RunId
+from goldenpath.wire.messages import RunAgentInput, decode_run_input
 from goldenpath.wire.order import RunOrder
 
 _logger = structlog.get_logger("goldenpath.recovery")

@@ -27,6 +27,7 @@ from goldenpath.wire.errors import GoldenpathError, RequestError
 from goldenpath.wire.events import encode, seal
 from goldenpath.wire.ids import new_id
 from goldenpath.wire.json_patch import PatchTooLargeError, check_patch
+from goldenpath.wire.messages import Content, Message, RunAgentInput, UserMessage, decode_message
 from goldenpath.wire.order import RunOrder
 
 T = TypeVar("T")
@@ -67,8 +68,8 @@ class Run:
     def __init__(
         self,
         context: UserExecutionContext,
-        run_input: ev.RunAgentInput,
-        messages: list[ev.Message],
+        run_input: RunAgentInput,
+        messages: list[Message],
         log: ThreadLog,
         commits: GroupCommit,
         clock: Clock,
@@ -98,9 +99,9 @@ class Run:
         self._threads_end: list[Callable[[], None]] = []
 
     @cached_property
-    def messages(self) -> list[ev.Message]:
+    def messages(self) -> list[Message]:
         """The whole conversation, the new messages last. The run's own copy: changing it changes nothing else."""
-        return [ev.decode_message(encode(message)) for message in self._history]
+        return [decode_message(encode(message)) for message in self._history]
 
     @cached_property
     def _documents(self) -> Documents:
@@ -112,7 +113,7 @@ class Run:
     def user_text(self) -> str:
         """The text of the last user message; empty where there is none."""
         for message in reversed(self._history):
-            if isinstance(message, ev.UserMessage):
+            if isinstance(message, UserMessage):
                 return message.text
         return ""
 
@@ -212,7 +213,7 @@ class Run:
         result, where there is one, follows with `tool_result`."""
         return spans.tool_call(self, tool_call_id or new_id("call"), name, parent_message_id)
 
-    async def tool_result(self, tool_call_id: str, content: ev.Content, *, message_id: str | None = None) -> None:
+    async def tool_result(self, tool_call_id: str, content: Content, *, message_id: str | None = None) -> None:
         """What the tool returned: text, or AG-UI content parts."""
         await self.emit(ev.ToolCallResult(message_id or new_id("msg"), tool_call_id, content))
 

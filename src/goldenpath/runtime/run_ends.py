@@ -16,6 +16,7 @@ from goldenpath.runtime.interfaces import LogStore, RunRow, Segment
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.answers import RunEnd
+from goldenpath.wire.messages import ResumeEntry, StartedInput, ToolMessage
 
 ANCHORS: Final = 8
 """How many of the things said before an end are named. Some may be in no message: text that never came, a result."""
@@ -74,7 +75,7 @@ class RunEnds:
             ends.append(end)
         return ends[::-1], True
 
-    async def _given_next(self, log: ThreadLog, held: _Segments, seq: int) -> ev.StartedInput | None:
+    async def _given_next(self, log: ThreadLog, held: _Segments, seq: int) -> StartedInput | None:
         """What the next run was given, which may still be active and in no segment."""
         sealed = await held.event(seq)
         if sealed is None:
@@ -126,7 +127,7 @@ async def _said_before(held: _Segments, seq: int) -> list[str] | None:
     return found
 
 
-def _given(sealed: bytes | None) -> ev.StartedInput | None:
+def _given(sealed: bytes | None) -> StartedInput | None:
     """What the run was given whose RUN_STARTED this is."""
     event = None if sealed is None else ev.decode_event(sealed)
     return event.input if isinstance(event, ev.RunStarted) else None
@@ -134,7 +135,7 @@ def _given(sealed: bytes | None) -> ev.StartedInput | None:
 
 def _tells(event: ev.RunStarted) -> bool:
     """Whether a run came with a message that is shown as one: a tool's result is shown with its call."""
-    return event.input is not None and any(not isinstance(each, ev.ToolMessage) for each in event.input.messages)
+    return event.input is not None and any(not isinstance(each, ToolMessage) for each in event.input.messages)
 
 
 def _says_nothing(event: ev.Event) -> bool:
@@ -150,18 +151,18 @@ def _asks(event: ev.Event) -> bool:
     return isinstance(event, ev.RunFinished) and isinstance(event.outcome, ev.InterruptOutcome | ev.SuccessOutcome)
 
 
-def _answers(given: ev.StartedInput | None) -> list[ev.ResumeEntry]:
+def _answers(given: StartedInput | None) -> list[ResumeEntry]:
     """What a run was given for what the run before it asked: answers, and results of tool calls as such."""
     if given is None:
         return []
-    results = (message for message in given.messages if isinstance(message, ev.ToolMessage))
+    results = (message for message in given.messages if isinstance(message, ToolMessage))
     return [*(given.resume or ()), *map(_answer_of, results)]
 
 
-def _answer_of(result: ev.ToolMessage) -> ev.ResumeEntry:
+def _answer_of(result: ToolMessage) -> ResumeEntry:
     payload = result.content if isinstance(result.content, str) else None
     status: Literal["resolved", "cancelled"] = "resolved" if result.error is None else "cancelled"
-    return ev.ResumeEntry(interrupt_id=result.tool_call_id, status=status, payload=payload)
+    return ResumeEntry(interrupt_id=result.tool_call_id, status=status, payload=payload)
 
 
 def _begins(event: ev.Event) -> list[str]:

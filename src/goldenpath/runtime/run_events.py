@@ -15,6 +15,7 @@ from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import encode, seal
 from goldenpath.wire.ids import RunId
+from goldenpath.wire.messages import Message, RunAgentInput, StartedInput
 from goldenpath.wire.order import RunOrder
 
 MAX_MESSAGE: Final = 4096
@@ -28,13 +29,13 @@ _STEPS: Final[dict[str, Step]] = {
 }
 
 
-def append_started(log: ThreadLog, row: RunRow, given: ev.RunAgentInput, now: float) -> None:
+def append_started(log: ThreadLog, row: RunRow, given: RunAgentInput, now: float) -> None:
     """Append RUN_STARTED with those of the given messages that are new in the thread, whose transcript is loaded."""
     row.started_at = now
     log.begin_run(RunId(row.run_id))
     row.first_seq = log.head + 1
     known = log.transcript.ids if log.transcript is not None else ()
-    new: dict[str, ev.Message] = {}
+    new: dict[str, Message] = {}
     for message in given.messages:
         if message.id not in known:
             new.setdefault(message.id, message)
@@ -43,7 +44,7 @@ def append_started(log: ThreadLog, row: RunRow, given: ev.RunAgentInput, now: fl
         run_id=row.run_id,
         protocol_version=ev.PROTOCOL_VERSION,
         parent_run_id=given.parent_run_id,
-        input=ev.StartedInput(
+        input=StartedInput(
             thread_id=log.key.thread_id,
             run_id=row.run_id,
             messages=list(new.values()),

@@ -26,8 +26,8 @@ from goldenpath.runtime.run_events import lost
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.errors import RequestError
-from goldenpath.wire.events import RunAgentInput
 from goldenpath.wire.ids import RequestId, RunId
+from goldenpath.wire.messages import RunAgentInput
 
 AFTER_GRACE: Final = 0.5
 """How long the drain waits after `cancel_grace` for what the ends of cut runs still need, in seconds."""

@@ -12,6 +12,7 @@ from goldenpath.runtime.context import UserExecutionContext
 from goldenpath.runtime.run import Run
 from goldenpath.runtime.spans import Span, TextStream, ToolCallStream
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import Content, Message, RunAgentInput
 
 S = TypeVar("S", bound=Span)
 T = TypeVar("T")
@@ -36,11 +37,11 @@ class SyncRun:
         return self._run.context
 
     @property
-    def input(self) -> ev.RunAgentInput:
+    def input(self) -> RunAgentInput:
         return self._run.input
 
     @property
-    def messages(self) -> list[ev.Message]:
+    def messages(self) -> list[Message]:
         return self._run.messages
 
     @property
@@ -80,7 +81,7 @@ class SyncRun:
         stream = self._run.tool_call(name, tool_call_id=tool_call_id, parent_message_id=parent_message_id)
         return SyncToolCallStream(self, stream)
 
-    def tool_result(self, tool_call_id: str, content: ev.Content, *, message_id: str | None = None) -> None:
+    def tool_result(self, tool_call_id: str, content: Content, *, message_id: str | None = None) -> None:
         self._call(self._run.tool_result(tool_call_id, content, message_id=message_id))
 
     def pending(self, tool_call_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from goldenpath.wire.events import ResumeEntry
+from goldenpath.wire.messages import ResumeEntry
 
 
 def _described(**schema: Any) -> msgspec.Meta:

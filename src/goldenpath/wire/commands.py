@@ -13,8 +13,8 @@ import msgspec
 
 from goldenpath.wire.depth import MAX_DEPTH, is_too_deep
 from goldenpath.wire.errors import ErrorBody, RequestError
-from goldenpath.wire.events import RunAgentInput
 from goldenpath.wire.ids import is_epoch, is_name
+from goldenpath.wire.messages import RunAgentInput
 
 CommandId = str | int
 """Chosen by the client, repeated by the reply. A string has up to 128 characters."""

@@ -1,9 +1,4 @@
-"""AG-UI 1.0 events, messages and run input as typed structs. An event is encoded once, when it enters the log.
-
-Python names are snake_case, wire names camelCase. An absent optional value is left out, as AG-UI asks. Decoding
-tolerates unknown fields, because AG-UI may add some; wrong types raise `msgspec.ValidationError`.
-The shapes follow the AG-UI 1.0 schema (https://docs.ag-ui.com).
-"""
+"""AG-UI 1.0 events as typed structs, as messages.py has messages. An event is encoded once, when it enters the log."""
 
 from __future__ import annotations
 
@@ -12,163 +7,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from goldenpath.wire.depth import MAX_DEPTH, is_too_deep
+from goldenpath.wire.messages import Content, Message, Shape, StartedInput
 
 PROTOCOL_VERSION: Final = "1.0"
 
 
-class _Shape(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
-    """The base of everything AG-UI: camelCase on the wire, defaults left out."""
-
-
-# --- messages -------------------------------------------------------------------------------------------------------
-
-
-class FunctionCall(_Shape):
-    name: str
-    arguments: str
-
-
-class ToolCall(_Shape):
-    id: str
-    function: FunctionCall
-    encrypted_value: str | None = None
-    metadata: dict[str, Any] | None = None
-    type: Literal["function"] | msgspec.UnsetType = msgspec.UNSET
-
-    def __post_init__(self) -> None:
-        self.type = "function"
-
-
-Content = str | list[dict[str, Any]]
-"""Plain text, or AG-UI content parts (text, image, audio, video, document), kept as they came."""
-
-
-class _AnyMessage(_Shape, tag_field="role", kw_only=True):
-    id: str
-    subagent_run_id: str | None = None
-    metadata: dict[str, Any] | None = None
-
-
-class _Message(_AnyMessage, kw_only=True):
-    encrypted_value: str | None = None
-
-
-class DeveloperMessage(_Message, tag="developer"):
-    content: str
-    name: str | None = None
-
-
-class SystemMessage(_Message, tag="system"):
-    content: str
-    name: str | None = None
-
-
-class UserMessage(_Message, tag="user"):
-    content: Content
-    name: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The text of this message: its content, or its text parts joined."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
-
-
-class AssistantMessage(_Message, tag="assistant"):
-    content: str | None = None
-    name: str | None = None
-    tool_calls: list[ToolCall] | None = None
-
-
-class ToolMessage(_Message, tag="tool"):
-    tool_call_id: str
-    content: Content
-    error: str | None = None
-
-
-class ActivityMessage(_AnyMessage, tag="activity"):
-    activity_type: str
-    content: dict[str, Any]
-
-
-class ReasoningMessage(_Message, tag="reasoning"):
-    content: str
-
-
-Message = (
-    DeveloperMessage | SystemMessage | UserMessage | AssistantMessage | ToolMessage | ActivityMessage | ReasoningMessage
-)
-
-# --- run input ------------------------------------------------------------------------------------------------------
-
-
-class Tool(_Shape):
-    name: str
-    description: str
-    parameters: Any = None
-    metadata: dict[str, Any] | None = None
-
-
-class Context(_Shape):
-    description: str
-    value: str
-
-
-class ResumeEntry(_Shape):
-    """The answer to one interrupt of an earlier run."""
-
-    interrupt_id: str
-    status: Literal["resolved", "cancelled"]
-    payload: Any = None
-    metadata: dict[str, Any] | None = None
-
-
-PROTOCOL_VERSION_PATTERN: Final = r"[01]\.[0-9]+([.+-].*)?"
-"""The versions of AG-UI that are spoken: 0.x and 1.x."""
-
-
-class RunAgentInput(_Shape):
-    """What a client sends to start a run. Over WebSocket both ids may be absent: the server then makes them."""
-
-    thread_id: str | None = None
-    run_id: str | None = None
-    protocol_version: str | msgspec.UnsetType = msgspec.UNSET
-    parent_run_id: str | None = None
-    state: Any = None
-    messages: list[Message] = []
-    tools: list[Tool] | None = None
-    context: list[Context] | None = None
-    forwarded_props: Any = None
-    resume: list[ResumeEntry] | None = None
-
-
-class StartedInput(_Shape):
-    """The input that RUN_STARTED repeats: `messages` are those that are new in the thread."""
-
-    thread_id: str
-    run_id: str
-    messages: list[Message]
-    protocol_version: str | None = None
-    parent_run_id: str | None = None
-    state: Any = None
-    tools: list[Tool] | None = None
-    context: list[Context] | None = None
-    forwarded_props: Any = None
-    resume: list[ResumeEntry] | None = None
-
-    def __post_init__(self) -> None:
-        # AG-UI 0.x clients require these three to be present.
-        if self.tools is None:
-            self.tools = []
-        if self.context is None:
-            self.context = []
-
-
-# --- events ---------------------------------------------------------------------------------------------------------
-
-
-class _Event(_Shape, tag_field="type", kw_only=True):
+class _Event(Shape, tag_field="type", kw_only=True):
     timestamp: int | None = None
     raw_event: Any = None
     metadata: dict[str, Any] | None = None
@@ -272,7 +116,7 @@ class RunStarted(_Event, tag="RUN_STARTED"):
     input: StartedInput | None = None
 
 
-class Interrupt(_Shape):
+class Interrupt(Shape):
     """A question to a person. The run ends with it; a later run answers it in `input.resume`."""
 
     id: str
@@ -285,15 +129,15 @@ class Interrupt(_Shape):
     metadata: dict[str, Any] | None = None
 
 
-class SuccessOutcome(_Shape, tag_field="type", tag="success"):
+class SuccessOutcome(Shape, tag_field="type", tag="success"):
     pending_tool_call_ids: list[str] | None = None
 
 
-class InterruptOutcome(_Shape, tag_field="type", tag="interrupt"):
+class InterruptOutcome(Shape, tag_field="type", tag="interrupt"):
     interrupts: list[Interrupt]
 
 
-class CancelledOutcome(_Shape, tag_field="type", tag="cancelled"):
+class CancelledOutcome(Shape, tag_field="type", tag="cancelled"):
     pass
 
 
@@ -420,7 +264,6 @@ NEW_IN_1_0: Final = frozenset({"SUBAGENT_STARTED", "SUBAGENT_FINISHED", "SUBAGEN
 
 _encoder = msgspec.json.Encoder()
 _event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
-_message_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 _LINE_BREAKS: Final = (
     (b"\xe2\x80\xa8", b"\\u2028"),
@@ -430,7 +273,7 @@ _LINE_BREAKS: Final = (
 
 
 def encode(value: Any) -> bytes:
-    """Any struct of this module, or a string, as JSON bytes in one line, whatever a reader takes for a line break.
+    """Any struct of AG-UI, or a string, as JSON bytes in one line, whatever a reader takes for a line break.
 
     JSON allows U+2028, U+2029 and U+0085 as they are, but some readers of lines split there (Python's `splitlines`),
     and would take what a stranger wrote after it for a line of ours.
@@ -461,19 +304,6 @@ def seal(event: Event) -> bytes:
     return encode(again) if b"\n" in data else data
 
 
-_input_decoder = msgspec.json.Decoder(RunAgentInput)
-
-
 def decode_event(data: bytes | str) -> Event:
     """One event from JSON. Raises `msgspec.ValidationError` or `msgspec.DecodeError` (its parent)."""
     return _event_decoder.decode(data)
-
-
-def decode_message(data: bytes | str) -> Message:
-    """One message from JSON. Raises as `decode_event` does."""
-    return _message_decoder.decode(data)
-
-
-def decode_run_input(data: bytes | str) -> RunAgentInput:
-    """A run's input from JSON. Raises as `decode_event` does."""
-    return _input_decoder.decode(data)

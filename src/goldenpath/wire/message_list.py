@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from goldenpath.wire.events import ActivityMessage, AssistantMessage, FunctionCall, Message, ToolCall, encode
+from goldenpath.wire.events import encode
 from goldenpath.wire.json_patch import PatchedDocument
+from goldenpath.wire.messages import ActivityMessage, AssistantMessage, FunctionCall, Message, ToolCall
 
 _CLEAN: Final = sys.maxsize
 

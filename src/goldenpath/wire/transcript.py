@@ -16,6 +16,18 @@ from goldenpath.wire import events as ev
 from goldenpath.wire.chunks import Chunk, Chunks
 from goldenpath.wire.json_patch import MAX_DOCUMENT_BYTES, PatchedDocument, PatchError, PatchTooLargeError
 from goldenpath.wire.message_list import CallSlot, GrowingText, MessageList, MessageSlot
+from goldenpath.wire.messages import (
+    ActivityMessage,
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionCall,
+    Message,
+    ReasoningMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 
 
 class Transcript:
@@ -26,7 +38,7 @@ class Transcript:
     that would is left out. Not safe to use from several threads at once.
     """
 
-    def __init__(self, messages: Iterable[ev.Message] = (), *, max_document_bytes: int = MAX_DOCUMENT_BYTES) -> None:
+    def __init__(self, messages: Iterable[Message] = (), *, max_document_bytes: int = MAX_DOCUMENT_BYTES) -> None:
         self._max_document_bytes = max_document_bytes
         self.refused_patches = 0
         """How many patches of activities were left out because they asked for too much."""
@@ -34,12 +46,12 @@ class Transcript:
         self._chunks = Chunks()
 
     @property
-    def messages(self) -> list[ev.Message]:
+    def messages(self) -> list[Message]:
         """All messages, an open one with its text so far. The list is the caller's; no later event changes the
         messages in it."""
         return self.tail(0)
 
-    def tail(self, start: int) -> list[ev.Message]:
+    def tail(self, start: int) -> list[Message]:
         """The messages from index `start` on, as `messages` gives them: `tail(dirty_from)` is what to write."""
         # A call for each would be most of what the start of a run costs in a long conversation.
         return [slot.settled() if slot.stale else slot.message for slot in self._list.slots[start:]]
@@ -73,7 +85,7 @@ class Transcript:
         """Take the present state as the written one."""
         self._list.mark_clean()
 
-    def reset(self, messages: Iterable[ev.Message] = ()) -> None:
+    def reset(self, messages: Iterable[Message] = ()) -> None:
         """Start again, clean, from `messages`: for a reader who learned that the log is another one now."""
         self._list = MessageList(messages)
         self._chunks = Chunks()
@@ -121,15 +133,15 @@ class Transcript:
         if call is not None:  # a start that is repeated
             function = call.settled().function
             if function.name != event.tool_call_name:
-                renamed = ev.FunctionCall(name=event.tool_call_name, arguments=function.arguments)
+                renamed = FunctionCall(name=event.tool_call_name, arguments=function.arguments)
                 call.call = replace(call.call, function=renamed)
                 self._list.changed(call.slot)
         else:
             slot = self._caller(event)
             if slot is None:
                 return
-            function = ev.FunctionCall(name=event.tool_call_name, arguments="")
-            call = self._list.add_call(slot, ev.ToolCall(id=event.tool_call_id, function=function))
+            function = FunctionCall(name=event.tool_call_name, arguments="")
+            call = self._list.add_call(slot, ToolCall(id=event.tool_call_id, function=function))
         self._merge_call_metadata(call, event)
 
     def _caller(self, event: ev.ToolCallStart) -> MessageSlot | None:
@@ -140,9 +152,9 @@ class Transcript:
                 slot = self._list.by_id.get(message_id)
                 if slot is None:
                     return self._list.append(
-                        ev.AssistantMessage(id=message_id, tool_calls=[], subagent_run_id=event.subagent_run_id)
+                        AssistantMessage(id=message_id, tool_calls=[], subagent_run_id=event.subagent_run_id)
                     )
-                if isinstance(slot.message, ev.AssistantMessage):
+                if isinstance(slot.message, AssistantMessage):
                     return slot
         return None
 
@@ -165,7 +177,7 @@ class Transcript:
             self._merge_call_metadata(call, event)
 
     def _call_result(self, event: ev.ToolCallResult) -> None:
-        message = ev.ToolMessage(
+        message = ToolMessage(
             id=event.message_id,
             tool_call_id=event.tool_call_id,
             content=event.content,
@@ -176,14 +188,14 @@ class Transcript:
         known = self._list.by_id.get(event.message_id)
         call = self._list.by_call.get(event.tool_call_id)
         if known is not None:
-            if isinstance(known.message, ev.ToolMessage):  # a result that is repeated
+            if isinstance(known.message, ToolMessage):  # a result that is repeated
                 self._list.put(known, message)
         elif call is None:
             self._list.append(message)
         else:
             # Right after the message that called, behind the results it has: model providers refuse any other order.
             index = call.slot.index + 1
-            while index < len(slots) and isinstance(slots[index].message, ev.ToolMessage):
+            while index < len(slots) and isinstance(slots[index].message, ToolMessage):
                 index += 1
             self._list.insert(index, message)
 
@@ -195,7 +207,7 @@ class Transcript:
 
     def _activity_snapshot(self, event: ev.ActivitySnapshot) -> None:
         slot = self._list.by_id.get(event.message_id)
-        fresh = ev.ActivityMessage(
+        fresh = ActivityMessage(
             id=event.message_id,
             activity_type=event.activity_type,
             content=event.content,
@@ -211,7 +223,7 @@ class Transcript:
 
     def _activity_delta(self, event: ev.ActivityDelta) -> None:
         slot = self._list.by_id.get(event.message_id)
-        if slot is None or not isinstance(slot.message, ev.ActivityMessage):
+        if slot is None or not isinstance(slot.message, ActivityMessage):
             return
         self._merge_metadata(slot, event)
         try:
@@ -234,7 +246,7 @@ class Transcript:
                 self._list.grown(call.slot, event.encrypted_value)
             return
         slot = self._list.by_id.get(event.entity_id)
-        if slot is not None and not isinstance(slot.message, ev.ActivityMessage):
+        if slot is not None and not isinstance(slot.message, ActivityMessage):
             slot.message = replace(slot.message, encrypted_value=event.encrypted_value)
             self._list.grown(slot, event.encrypted_value)
 
@@ -257,7 +269,7 @@ class Transcript:
             given.pop(message.id, message)
             for message in old
             if message.id in given
-            or (isinstance(message, ev.ActivityMessage | ev.ReasoningMessage) and type(message) not in kinds)
+            or (isinstance(message, ActivityMessage | ReasoningMessage) and type(message) not in kinds)
         ]
         new.extend(given.values())
         same = 0
@@ -301,15 +313,15 @@ class Transcript:
     }
 
 
-def _opened(event: ev.TextMessageStart | ev.ReasoningMessageStart) -> ev.Message:
+def _opened(event: ev.TextMessageStart | ev.ReasoningMessageStart) -> Message:
     """The empty message that a START event begins."""
     owner = event.subagent_run_id
     if isinstance(event, ev.ReasoningMessageStart):
-        return ev.ReasoningMessage(id=event.message_id, content="", subagent_run_id=owner)
-    kinds: dict[str, type[ev.DeveloperMessage | ev.SystemMessage | ev.UserMessage | ev.AssistantMessage]] = {
-        "developer": ev.DeveloperMessage,
-        "system": ev.SystemMessage,
-        "user": ev.UserMessage,
+        return ReasoningMessage(id=event.message_id, content="", subagent_run_id=owner)
+    kinds: dict[str, type[DeveloperMessage | SystemMessage | UserMessage | AssistantMessage]] = {
+        "developer": DeveloperMessage,
+        "system": SystemMessage,
+        "user": UserMessage,
     }
-    kind = kinds.get(event.role or "assistant", ev.AssistantMessage)
+    kind = kinds.get(event.role or "assistant", AssistantMessage)
     return kind(id=event.message_id, content="", name=event.name, subagent_run_id=owner)

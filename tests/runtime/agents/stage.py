@@ -16,6 +16,7 @@ from goldenpath.runtime.dispatcher import RunRequest
 from goldenpath.runtime.thread_log import Follower
 from goldenpath.wire import events as ev
 from goldenpath.wire.ids import RequestId, SessionId, UserId, new_id
+from goldenpath.wire.messages import Message, RunAgentInput, UserMessage, decode_message
 
 E = TypeVar("E")
 
@@ -74,7 +75,7 @@ class Stage:
 
     @asynccontextmanager
     async def playing(
-        self, agent: str, thread_id: str, run_input: ev.RunAgentInput
+        self, agent: str, thread_id: str, run_input: RunAgentInput
     ) -> AsyncIterator[AsyncIterator[ev.Event]]:
         """Start a run and iterate its events as they become visible."""
         request = RunRequest(agent=agent, input=run_input, thread_id=thread_id, run_id=f"run-{next(self._numbers)}")
@@ -102,7 +103,7 @@ class Stage:
             await woken.wait()
 
     async def play(
-        self, agent: str, *messages: ev.Message | str, thread_id: str | None = None, **run_input: Any
+        self, agent: str, *messages: Message | str, thread_id: str | None = None, **run_input: Any
     ) -> Played:
         """Play a run to its end. A string is a user message; without `thread_id` in a thread of its own."""
         given = user_input(*messages, **run_input)
@@ -113,15 +114,15 @@ class Stage:
     async def cancel(self, thread_id: str) -> None:
         await self.server.dispatcher.cancel(ALICE, thread_id, None)
 
-    async def history(self, thread_id: str) -> list[ev.Message]:
+    async def history(self, thread_id: str) -> list[Message]:
         _, _, messages = await self.server.dispatcher.messages(ALICE, thread_id)
-        return [ev.decode_message(message) for message in messages]
+        return [decode_message(message) for message in messages]
 
 
-def user_input(*messages: ev.Message | str, **fields: Any) -> ev.RunAgentInput:
+def user_input(*messages: Message | str, **fields: Any) -> RunAgentInput:
     """The input of a run with these new messages."""
-    given = [ev.UserMessage(message, id=new_id("msg")) if isinstance(message, str) else message for message in messages]
-    return ev.RunAgentInput(messages=given, **fields)
+    given = [UserMessage(message, id=new_id("msg")) if isinstance(message, str) else message for message in messages]
+    return RunAgentInput(messages=given, **fields)
 
 
 @asynccontextmanager

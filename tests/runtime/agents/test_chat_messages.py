@@ -7,33 +7,45 @@ from typing import Any
 import pytest
 
 from goldenpath.runtime.agents.chat_messages import NO_RESULT, chat_messages
-from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
+from goldenpath.wire.messages import (
+    ActivityMessage,
+    AssistantMessage,
+    Context,
+    DeveloperMessage,
+    FunctionCall,
+    Message,
+    ReasoningMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 
 
-def call(identity: str, arguments: str = "{}") -> ev.ToolCall:
-    return ev.ToolCall(id=identity, function=ev.FunctionCall(name="f", arguments=arguments))
+def call(identity: str, arguments: str = "{}") -> ToolCall:
+    return ToolCall(id=identity, function=FunctionCall(name="f", arguments=arguments))
 
 
 def sent(identity: str, arguments: str = "{}") -> dict[str, Any]:
     return {"id": identity, "type": "function", "function": {"name": "f", "arguments": arguments}}
 
 
-def result(identity: str, content: str) -> ev.ToolMessage:
-    return ev.ToolMessage(id=f"m-{identity}", tool_call_id=identity, content=content)
+def result(identity: str, content: str) -> ToolMessage:
+    return ToolMessage(id=f"m-{identity}", tool_call_id=identity, content=content)
 
 
-def user(*parts: dict[str, Any]) -> ev.UserMessage:
-    return ev.UserMessage(id="u", content=list(parts))
+def user(*parts: dict[str, Any]) -> UserMessage:
+    return UserMessage(id="u", content=list(parts))
 
 
 def test_roles_and_texts_keep_their_order() -> None:
-    history: list[ev.Message] = [
-        ev.SystemMessage(id="1", content="be brief"),
-        ev.UserMessage(id="2", content="hi"),
-        ev.AssistantMessage(id="3", content="hello"),
-        ev.DeveloperMessage(id="4", content="be kind"),
-        ev.UserMessage(id="5", content="bye"),
+    history: list[Message] = [
+        SystemMessage(id="1", content="be brief"),
+        UserMessage(id="2", content="hi"),
+        AssistantMessage(id="3", content="hello"),
+        DeveloperMessage(id="4", content="be kind"),
+        UserMessage(id="5", content="bye"),
     ]
     assert chat_messages(history) == [
         {"role": "system", "content": "be brief"},
@@ -45,8 +57,8 @@ def test_roles_and_texts_keep_their_order() -> None:
 
 
 def test_the_system_prompt_and_the_applications_context_come_first() -> None:
-    context = [ev.Context(description="time zone", value="UTC"), ev.Context(description="page", value="/cart")]
-    assert chat_messages([ev.UserMessage(id="1", content="hi")], system_prompt="be brief", context=context) == [
+    context = [Context(description="time zone", value="UTC"), Context(description="page", value="/cart")]
+    assert chat_messages([UserMessage(id="1", content="hi")], system_prompt="be brief", context=context) == [
         {"role": "system", "content": "be brief"},
         {"role": "system", "content": "Context from the application:\ntime zone: UTC\npage: /cart"},
         {"role": "user", "content": "hi"},
@@ -54,20 +66,20 @@ def test_the_system_prompt_and_the_applications_context_come_first() -> None:
 
 
 def test_reasoning_activities_and_empty_answers_are_left_out() -> None:
-    history: list[ev.Message] = [
-        ev.ReasoningMessage(id="1", content="hmm"),
-        ev.ActivityMessage(id="2", activity_type="plan", content={}),
-        ev.AssistantMessage(id="3", content=""),
-        ev.AssistantMessage(id="4"),
+    history: list[Message] = [
+        ReasoningMessage(id="1", content="hmm"),
+        ActivityMessage(id="2", activity_type="plan", content={}),
+        AssistantMessage(id="3", content=""),
+        AssistantMessage(id="4"),
     ]
     assert chat_messages(history) == []
 
 
 def test_results_follow_their_calls_at_once_wherever_they_lie() -> None:
-    history: list[ev.Message] = [
-        ev.AssistantMessage(id="1", content="let me see", tool_calls=[call("a"), call("b")]),
+    history: list[Message] = [
+        AssistantMessage(id="1", content="let me see", tool_calls=[call("a"), call("b")]),
         result("b", "two"),
-        ev.UserMessage(id="2", content="well?"),
+        UserMessage(id="2", content="well?"),
         result("a", "one"),
     ]
     assert chat_messages(history) == [
@@ -79,7 +91,7 @@ def test_results_follow_their_calls_at_once_wherever_they_lie() -> None:
 
 
 def test_a_call_without_an_answer_gets_one_that_says_so() -> None:
-    history = [ev.AssistantMessage(id="1", tool_calls=[call("a")])]
+    history = [AssistantMessage(id="1", tool_calls=[call("a")])]
     assert chat_messages(history) == [
         {"role": "assistant", "content": None, "tool_calls": [sent("a")]},
         {"role": "tool", "tool_call_id": "a", "content": NO_RESULT},
@@ -91,15 +103,15 @@ def test_a_result_without_its_call_is_left_out() -> None:
 
 
 def test_arguments_that_were_cut_short_become_an_empty_object() -> None:
-    history = [ev.AssistantMessage(id="1", tool_calls=[call("a", '{"city":"Par')])]
+    history = [AssistantMessage(id="1", tool_calls=[call("a", '{"city":"Par')])]
     assert chat_messages(history)[0]["tool_calls"] == [sent("a", "{}")]
 
 
 def test_a_result_in_parts_gives_its_text_and_an_empty_one_its_error() -> None:
-    history: list[ev.Message] = [
-        ev.AssistantMessage(id="1", tool_calls=[call("a"), call("b")]),
-        ev.ToolMessage(id="2", tool_call_id="a", content=[{"type": "text", "text": "x"}, {"type": "image"}]),
-        ev.ToolMessage(id="3", tool_call_id="b", content="", error="no such city"),
+    history: list[Message] = [
+        AssistantMessage(id="1", tool_calls=[call("a"), call("b")]),
+        ToolMessage(id="2", tool_call_id="a", content=[{"type": "text", "text": "x"}, {"type": "image"}]),
+        ToolMessage(id="3", tool_call_id="b", content="", error="no such city"),
     ]
     assert [message["content"] for message in chat_messages(history)[1:]] == ["x", "no such city"]
 
@@ -152,5 +164,5 @@ def test_a_part_that_cannot_be_sent_is_refused_in_the_newest_message_and_left_ou
     with pytest.raises(RequestError) as caught:
         chat_messages([user(text, part)])
     assert caught.value.code == "bad_request"
-    history: list[ev.Message] = [user(text, part), ev.UserMessage(id="v", content="and now?")]
+    history: list[Message] = [user(text, part), UserMessage(id="v", content="and now?")]
     assert chat_messages(history)[0] == {"role": "user", "content": [text]}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from goldenpath.runtime.agents.echo import deltas
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import SystemMessage, UserMessage
 from tests.runtime.agents.stage import Stage
 
 
@@ -36,14 +37,14 @@ async def test_an_empty_message_is_echoed_as_an_empty_one(stage: Stage) -> None:
 
 
 async def test_the_text_parts_of_a_message_are_echoed(stage: Stage) -> None:
-    message = ev.UserMessage(
+    message = UserMessage(
         [{"type": "text", "text": "see "}, {"type": "image"}, {"type": "text", "text": "this"}], id="u"
     )
     assert (await stage.play("echo", message)).text == "see this"
 
 
 async def test_without_a_user_message_there_is_nothing_to_echo(stage: Stage) -> None:
-    played = await stage.play("echo", ev.SystemMessage("be brief", id="s"))
+    played = await stage.play("echo", SystemMessage("be brief", id="s"))
     assert played.error.code == "bad_request"
     assert played.kinds == ["RUN_STARTED", "RUN_ERROR"]
 

@@ -19,6 +19,7 @@ from goldenpath import Run
 from goldenpath.runtime.agents.openai import openai_agent
 from goldenpath.runtime.agents.tools import ToolError
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import AssistantMessage, Context, Tool, ToolMessage
 from tests.runtime.agents.model_server import DIALECTS, ModelServer
 from tests.runtime.agents.stage import Played, Stage
 
@@ -58,7 +59,7 @@ def weather(city: Annotated[str, msgspec.Meta(description="where")], unit: Liter
     return f"21 {unit} in {city}"
 
 
-PICK = ev.Tool(name="pick", description="Lets the user pick.", parameters={"type": "object", "properties": {}})
+PICK = Tool(name="pick", description="Lets the user pick.", parameters={"type": "object", "properties": {}})
 
 
 def assert_no_key(played: Played) -> None:
@@ -82,7 +83,7 @@ async def test_the_whole_conversation_is_sent(stage: Stage, model: ModelServer) 
     add_agent(stage, model, system_prompt="Be brief.", options={"temperature": 0, "stream_options": None})
     model.will(said("one"), said("two"))
     await stage.play("gpt", "first", thread_id="t")
-    await stage.play("gpt", "second", thread_id="t", context=[ev.Context("page", "/cart")])
+    await stage.play("gpt", "second", thread_id="t", context=[Context("page", "/cart")])
     body = model.requests()[-1]["body"]
     assert body == {
         "model": "gpt-test",
@@ -165,11 +166,11 @@ async def test_calls_of_one_answer_belong_to_one_message(stage: Stage, model: Mo
     await stage.play("gpt", "Rome or Oslo?", thread_id="t")
     history = await stage.history("t")
     _, calling, rome, oslo, done = history
-    assert isinstance(calling, ev.AssistantMessage)
+    assert isinstance(calling, AssistantMessage)
     assert (calling.content, len(calling.tool_calls or ())) == ("Let me see.", 2)
-    assert isinstance(rome, ev.ToolMessage)
-    assert isinstance(oslo, ev.ToolMessage)
-    assert isinstance(done, ev.AssistantMessage)
+    assert isinstance(rome, ToolMessage)
+    assert isinstance(oslo, ToolMessage)
+    assert isinstance(done, AssistantMessage)
     assert {rome.content, oslo.content} == {"21 C in Rome", "21 C in Oslo"}
     assert done.content == "Done."
 
@@ -257,7 +258,7 @@ async def test_a_tool_of_the_client_is_left_to_the_client(stage: Stage, model: M
     assert asked.of(ev.ToolCallResult) == []
     assert model.requests()[0]["body"]["tools"][0]["function"]["name"] == "pick"
 
-    answer = ev.ToolMessage(id="m", tool_call_id=call.tool_call_id, content="red")
+    answer = ToolMessage(id="m", tool_call_id=call.tool_call_id, content="red")
     answered = await stage.play("gpt", answer, thread_id="t", tools=[PICK])
     assert answered.text == "Red it is."
     assert [message["role"] for message in model.requests()[1]["body"]["messages"]] == ["user", "assistant", "tool"]
@@ -266,13 +267,13 @@ async def test_a_tool_of_the_client_is_left_to_the_client(stage: Stage, model: M
 async def test_own_tools_are_answered_beside_one_that_is_the_clients(stage: Stage, model: ModelServer) -> None:
     add_agent(stage, model, tools=[weather])
     model.will(called(("weather", {"city": "Rome"}), ("pick", {})), said("Fine."))
-    asked = await stage.play("gpt", "go", thread_id="t", tools=[PICK, ev.Tool(name="weather", description="")])
+    asked = await stage.play("gpt", "go", thread_id="t", tools=[PICK, Tool(name="weather", description="")])
     own, clients = asked.of(ev.ToolCallStart)
     assert [result.tool_call_id for result in asked.of(ev.ToolCallResult)] == [own.tool_call_id]
     assert asked.finished.outcome == ev.SuccessOutcome([clients.tool_call_id])
     assert [tool["function"]["name"] for tool in model.requests()[0]["body"]["tools"]] == ["weather", "pick"]
 
-    answer = ev.ToolMessage(id="m", tool_call_id=clients.tool_call_id, content="yes")
+    answer = ToolMessage(id="m", tool_call_id=clients.tool_call_id, content="yes")
     answered = await stage.play("gpt", answer, thread_id="t", tools=[PICK])
     assert answered.text == "Fine."
     sent = model.requests()[1]["body"]["messages"]
@@ -336,7 +337,7 @@ async def test_a_stream_that_breaks_ends_the_run_and_keeps_what_came(
     assert "one two three".startswith(played.text.strip())
     assert played.text != ""
     history = await stage.history("t")
-    assert isinstance(history[-1], ev.AssistantMessage)
+    assert isinstance(history[-1], AssistantMessage)
     assert history[-1].content == played.text
 
 

@@ -15,6 +15,7 @@ import pytest
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.agents import program as p
 from goldenpath.wire import events as ev
+from goldenpath.wire.messages import ResumeEntry, ToolMessage
 from tests.runtime.agents.stage import ALICE, GRACE, Played, Stage, opened_stage, user_input
 from tests.runtime.runs import until
 
@@ -196,14 +197,14 @@ async def test_an_interrupt_asks_and_the_next_run_shows_the_answer(stage: Stage)
     assert asked.finished.outcome == ev.InterruptOutcome(
         [ev.Interrupt(id="q-1", reason="confirmation", message="Send it?")]
     )
-    resume = [ev.ResumeEntry("q-1", "resolved", payload={"yes": True})]
+    resume = [ResumeEntry("q-1", "resolved", payload={"yes": True})]
     answered = await stage.play("scripted", thread_id="t", resume=resume)
     assert json.loads(answered.text) == [{"interrupt_id": "q-1", "status": "resolved", "payload": {"yes": True}}]
 
 
 async def test_without_then_the_answers_are_shown(stage: Stage) -> None:
     await play(stage, {"do": "interrupt", "reason": "r", "id": "q-1"}, thread_id="t")
-    answered = await stage.play("scripted", thread_id="t", resume=[ev.ResumeEntry("q-1", "cancelled")])
+    answered = await stage.play("scripted", thread_id="t", resume=[ResumeEntry("q-1", "cancelled")])
     assert json.loads(answered.text) == [{"interrupt_id": "q-1", "status": "cancelled", "payload": None}]
 
 
@@ -217,7 +218,7 @@ async def test_a_pending_tool_call_is_the_clients_to_answer(stage: Stage) -> Non
     (call,) = asked.of(ev.ToolCallStart)
     assert asked.finished.outcome == ev.SuccessOutcome([call.tool_call_id])
     assert asked.of(ev.ToolCallResult) == []
-    answer = ev.ToolMessage(id="m", tool_call_id=call.tool_call_id, content="red")
+    answer = ToolMessage(id="m", tool_call_id=call.tool_call_id, content="red")
     answered = await stage.play("scripted", answer, thread_id="t")
     assert answered.text.startswith("you chose ")
     assert json.loads(answered.text.removeprefix("you chose ")) == [

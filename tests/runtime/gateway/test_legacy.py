@@ -9,6 +9,7 @@ from hypothesis import given
 from goldenpath.runtime.gateway.legacy import to_0x
 from goldenpath.wire import events as ev
 from goldenpath.wire.events import NEW_IN_1_0, decode_event, encode
+from goldenpath.wire.messages import Message, StartedInput, ToolMessage, UserMessage
 from tests.wire.streams import EVENTS
 
 PARTS: list[dict[str, Any]] = [
@@ -73,14 +74,12 @@ def test_a_tool_says_its_result_in_text() -> None:
 
 
 def test_the_messages_of_a_run_and_of_a_snapshot_have_tool_results_in_text() -> None:
-    messages: list[ev.Message] = [
-        ev.UserMessage(PARTS, id="u"),
-        ev.ToolMessage(id="m", tool_call_id="c", content=PARTS, error="e"),
+    messages: list[Message] = [
+        UserMessage(PARTS, id="u"),
+        ToolMessage(id="m", tool_call_id="c", content=PARTS, error="e"),
     ]
-    expected = [messages[0], ev.ToolMessage(id="m", tool_call_id="c", content="ab", error="e")]
-    started = ev.RunStarted(
-        "t", "r", input=ev.StartedInput(thread_id="t", run_id="r", messages=messages, state={"a": 1})
-    )
+    expected = [messages[0], ToolMessage(id="m", tool_call_id="c", content="ab", error="e")]
+    started = ev.RunStarted("t", "r", input=StartedInput(thread_id="t", run_id="r", messages=messages, state={"a": 1}))
     found = translated(started)
     assert isinstance(found, ev.RunStarted)
     assert found.input is not None
@@ -102,7 +101,7 @@ def test_whatever_comes_out_0x_can_hold(event: ev.Event) -> None:
         case ev.ToolCallResult(content=content):
             assert isinstance(content, str)
         case ev.MessagesSnapshot(messages=messages):
-            tools = [message for message in messages if isinstance(message, ev.ToolMessage)]
+            tools = [message for message in messages if isinstance(message, ToolMessage)]
         case ev.RunStarted(input=given) if given is not None:
-            tools = [message for message in given.messages if isinstance(message, ev.ToolMessage)]
+            tools = [message for message in given.messages if isinstance(message, ToolMessage)]
     assert all(isinstance(message.content, str) for message in tools)

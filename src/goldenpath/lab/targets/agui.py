@@ -21,8 +21,9 @@ from goldenpath.lab.target import Ability, Sink, TargetError
 from goldenpath.lab.targets.placeholders import filled
 from goldenpath.lab.targets.unable import UnableClient
 from goldenpath.lab.targets.web import Web, quoted, raise_for_status
-from goldenpath.wire.events import Event, RunAgentInput, StateDelta, StateSnapshot, UserMessage, decode_event
+from goldenpath.wire.events import Event, StateDelta, StateSnapshot, decode_event
 from goldenpath.wire.json_patch import PatchError, apply_patch
+from goldenpath.wire.messages import RunAgentInput, UserMessage
 from goldenpath.wire.transcript import Transcript
 
 CONVERSATIONS: Final = 64

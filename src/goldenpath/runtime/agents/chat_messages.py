@@ -12,8 +12,16 @@ from typing import Any, Final
 
 import msgspec
 
-from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
+from goldenpath.wire.messages import (
+    AssistantMessage,
+    Context,
+    DeveloperMessage,
+    Message,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+)
 
 NO_RESULT: Final = "(no result: the call was not answered)"
 """What the model is told about a call that has no result in the history."""
@@ -27,7 +35,7 @@ AUDIO_FORMATS: Final = {
 
 
 def chat_messages(
-    messages: Sequence[ev.Message], *, system_prompt: str | None = None, context: Iterable[ev.Context] = ()
+    messages: Sequence[Message], *, system_prompt: str | None = None, context: Iterable[Context] = ()
 ) -> list[dict[str, Any]]:
     """`messages` for a chat completions request, the system prompt and the application's context first.
 
@@ -36,20 +44,20 @@ def chat_messages(
     out.
     """
     chat: list[dict[str, Any]] = [{"role": "system", "content": text} for text in _instructions(system_prompt, context)]
-    results = {message.tool_call_id: message for message in messages if isinstance(message, ev.ToolMessage)}
-    last_user = next((m for m in reversed(messages) if isinstance(m, ev.UserMessage)), None)
+    results = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
+    last_user = next((m for m in reversed(messages) if isinstance(m, UserMessage)), None)
     for message in messages:
         match message:
-            case ev.SystemMessage() | ev.DeveloperMessage():
+            case SystemMessage() | DeveloperMessage():
                 chat.append({"role": "system", "content": message.content})
-            case ev.UserMessage():
+            case UserMessage():
                 chat.append({"role": "user", "content": _user_content(message, strict=message is last_user)})
-            case ev.AssistantMessage():
+            case AssistantMessage():
                 chat.extend(_assistant(message, results))
     return chat
 
 
-def _instructions(system_prompt: str | None, context: Iterable[ev.Context]) -> list[str]:
+def _instructions(system_prompt: str | None, context: Iterable[Context]) -> list[str]:
     given = [f"{entry.description}: {entry.value}" for entry in context]
     texts = [system_prompt] if system_prompt else []
     if given:
@@ -57,7 +65,7 @@ def _instructions(system_prompt: str | None, context: Iterable[ev.Context]) -> l
     return texts
 
 
-def _assistant(message: ev.AssistantMessage, results: dict[str, ev.ToolMessage]) -> list[dict[str, Any]]:
+def _assistant(message: AssistantMessage, results: dict[str, ToolMessage]) -> list[dict[str, Any]]:
     if not message.tool_calls:
         return [{"role": "assistant", "content": message.content}] if message.content else []
     calls = [call_message(call.id, call.function.name, call.function.arguments) for call in message.tool_calls]
@@ -82,14 +90,14 @@ def result_message(call_id: str, content: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
-def _result_text(message: ev.ToolMessage) -> str:
+def _result_text(message: ToolMessage) -> str:
     content = message.content
     if not isinstance(content, str):
         content = "".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return content or message.error or ""
 
 
-def _user_content(message: ev.UserMessage, *, strict: bool) -> str | list[dict[str, Any]]:
+def _user_content(message: UserMessage, *, strict: bool) -> str | list[dict[str, Any]]:
     if isinstance(message.content, str):
         return message.content
     parts = []

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from goldenpath.runtime.run import Run
 from goldenpath.wire.errors import RequestError
-from goldenpath.wire.events import UserMessage
+from goldenpath.wire.messages import UserMessage
 
 DELTA: Final = 8
 """Characters in a delta. A character outside the Basic Multilingual Plane counts as two, as JavaScript counts it."""

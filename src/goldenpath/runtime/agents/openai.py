@@ -17,9 +17,9 @@ from goldenpath.runtime.agents.chat_reply import Arguments, Call, Piece, Reply, 
 from goldenpath.runtime.agents.tools import FunctionTool
 from goldenpath.runtime.run import Run
 from goldenpath.runtime.spans import TextStream, ToolCallStream
-from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import is_name, new_id
+from goldenpath.wire.messages import AssistantMessage
 
 if TYPE_CHECKING:
     from goldenpath.runtime.agents.chat_endpoint import Connection, Endpoint
@@ -102,7 +102,7 @@ class _Conversation:
         self._call_ids = {
             call.id
             for message in run.messages
-            if isinstance(message, ev.AssistantMessage)
+            if isinstance(message, AssistantMessage)
             for call in message.tool_calls or ()
         }
         body = {

@@ -15,8 +15,8 @@ import msgspec
 
 from goldenpath.runtime.agents import program as p
 from goldenpath.runtime.run import Run
-from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
+from goldenpath.wire.messages import ToolMessage
 
 ECHO_SIZE: Final = 4096
 """Characters in a delta of what `echo` shows."""
@@ -50,7 +50,7 @@ def answers(run: Run) -> list[dict[str, Any]]:
         ]
     results: list[dict[str, Any]] = []
     for message in reversed(run.messages):
-        if not isinstance(message, ev.ToolMessage):
+        if not isinstance(message, ToolMessage):
             break
         results.append({"tool_call_id": message.tool_call_id, "content": message.content})
     return results[::-1]

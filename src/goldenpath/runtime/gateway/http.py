@@ -22,8 +22,8 @@ from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
 from goldenpath.wire import answers
 from goldenpath.wire.commands import Cursor, check_cursor
 from goldenpath.wire.errors import RequestError
-from goldenpath.wire.events import PROTOCOL_VERSION_PATTERN, RunAgentInput
 from goldenpath.wire.ids import POSITION_PATTERN, RequestId, is_name, new_id
+from goldenpath.wire.messages import PROTOCOL_VERSION_PATTERN, RunAgentInput
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 200

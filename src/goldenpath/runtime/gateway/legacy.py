@@ -11,18 +11,16 @@ from typing import Final
 from goldenpath.wire.events import (
     NEW_IN_1_0,
     CancelledOutcome,
-    Content,
-    Message,
     MessagesSnapshot,
     RunError,
     RunFinished,
     RunStarted,
     SuccessOutcome,
     ToolCallResult,
-    ToolMessage,
     decode_event,
     encode,
 )
+from goldenpath.wire.messages import Content, Message, ToolMessage
 
 _DIFFERENT: Final = tuple(
     b'{"type":"%b"' % name.encode()

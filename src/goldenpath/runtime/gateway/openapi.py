@@ -10,8 +10,8 @@ import msgspec
 
 from goldenpath.runtime.gateway.routes import Route
 from goldenpath.wire.errors import ERRORS, Problem
-from goldenpath.wire.events import PROTOCOL_VERSION_PATTERN
 from goldenpath.wire.ids import NAME_PATTERN, POSITION_PATTERN
+from goldenpath.wire.messages import PROTOCOL_VERSION_PATTERN
 
 _TEMPLATE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"{(\w+)(:path)?}")

@@ -14,8 +14,8 @@ from goldenpath.runtime.gateway.http import HttpApi
 from goldenpath.runtime.gateway.request import MAX_INTEGER, Answer, ClientGoneError, Request, problem
 from goldenpath.wire import answers
 from goldenpath.wire.errors import ErrorName
-from goldenpath.wire.events import RunAgentInput
 from goldenpath.wire.ids import EPOCH_PATTERN, POSITION_PATTERN
+from goldenpath.wire.messages import RunAgentInput
 
 OpenCall = Callable[[Request], Awaitable[Answer]]
 OwnCall = Callable[[Request, Principal], Awaitable[Answer]]
