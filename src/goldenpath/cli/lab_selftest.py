@@ -68,5 +68,9 @@ def _sum_up(console: Console, score: Score, seconds: float) -> None:
         style="bold green" if score.exit_code == 0 else "bold red",
         highlight=False,
     )
+    if score.invalid:
+        console.print(
+            f"{score.invalid} runs say nothing: the lab itself could not keep up", style="red", highlight=False
+        )
     if score.missed:
         console.print(f"missed: {', '.join(score.missed)}", style="red", highlight=False)

@@ -78,6 +78,20 @@ def test_whatever_is_found_where_nothing_is_wrong_is_a_false_alarm(nothing: Scen
     assert not assess(None, "clean", 1, msgspec.structs.replace(nothing, doubts=("the target was lost",))).caught
 
 
+def test_a_run_in_which_the_lab_could_not_keep_up_says_nothing(nothing: ScenarioResult) -> None:
+    busy = msgspec.structs.replace(
+        nothing,
+        generator=msgspec.structs.replace(nothing.generator, bottleneck="too busy"),
+        doubts=("invalid: the lab was the bottleneck: too busy",),
+    )
+    trial = assess(None, "clean", 1, busy)
+    assert (trial.caught, trial.invalid) == (False, True)
+    whole = score([NOTHING], [_trial("nothing", caught=True), trial])
+    assert (whole.caught, whole.false_alarms, whole.invalid, whole.exit_code) == (1, 0, 1, 2)
+    caught = assess(NOTHING, "nothing", 1, _with(busy, "delivery", "lost", "user 3: 4 never came"))
+    assert (caught.caught, caught.invalid) == (True, False)
+
+
 def _trial(fault: str, *, caught: bool, expected: str = "delivery/lost") -> Trial:
     return Trial(fault=fault, scenario="path", seed=1, expected=expected, caught=caught)
 

@@ -71,26 +71,26 @@ def _cases() -> Iterator[Case]:
     yield _case(
         "slow_readers",
         "slow_reader",
-        {"every": 6, "seconds": 0.8, "large": 20_000},
+        {"every": 6, "seconds": 1.6, "large": 20_000},
         users=12,
         arrivals=constant(24, 1.0),
         settings=Settings(pace=0.0),
-        levels=(SUCCESS, _at_most(0.25, "first_token.p75")),
+        levels=(SUCCESS, _at_most(0.7, "first_token.p75")),
     )
     yield _case(
         "flood",
         "flooding",
-        {"flood": 120, "every": 8, "characters": 64},
-        users=8,
-        arrivals=constant(70, 1.3),
-        settings=Settings(pace=0.002, places=4),
+        {"flood": 48, "every": 6, "characters": 64},
+        users=4,
+        arrivals=constant(10, 3.2),
+        settings=Settings(pace=0.02, places=8),  # slow by sleeping, so that a busy machine makes little difference
     )
     yield _case(
         "steady",
         "asking",
         users=20,
         arrivals=constant(80, 2.0),
-        levels=(SUCCESS, _at_most(0.4, "first_token.p95")),
+        levels=(SUCCESS, _at_most(0.7, "first_token.p95")),
     )
     yield _case(
         "expiry",

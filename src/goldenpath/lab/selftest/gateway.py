@@ -113,7 +113,7 @@ class Gateway:
             "limits": {
                 "max_message_bytes": 1 << 20,
                 "max_attached_threads": 1_000,
-                "max_running": settings.places,
+                "max_running": self._server.turns.most,
                 "max_queued": settings.max_queued,
             },
         }

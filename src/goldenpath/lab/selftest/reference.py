@@ -239,7 +239,7 @@ class ReferenceServer:
             try:
                 await self.execute(run)
             finally:
-                self.turns.give_back()
+                self.turns.give_back(thread.user)
                 thread.queue.popleft()
                 self._accepted[thread.user] -= 1
 

@@ -21,6 +21,8 @@ PATIENCE: Final = 3.0
 """Seconds until a user of a faulty server gives up: what never comes has to be waited for."""
 PATIENCE_WITH_RIGHT: Final = 30.0
 """A busy machine is no reason to find fault with a server in which there is none."""
+TRIES: Final = 3
+"""How often a run is tried in which the lab could not keep up with its own plan, so that it says nothing."""
 LEVELS: Final = "levels"
 """As the checker of a fault: a service level has to be broken."""
 _SOMEBODY: Final = re.compile(r"\buser \d")
@@ -45,6 +47,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """`checker/kind`; empty where nothing is wrong."""
     caught: bool
     """Whether what was expected was found, or nothing where nothing was."""
+    invalid: bool = False
+    """Whether it was not because the lab itself could not keep up."""
     why: str = ""
     """Why it was not."""
     witness: str = ""
@@ -74,6 +78,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """Faults that were caught with every seed, each by the checker that has to."""
     false_alarms: int
     """Runs of a right server in which something was found."""
+    invalid: int
+    """Runs that say nothing, as the lab itself could not keep up."""
     runs: int
     missed: tuple[str, ...]
     table: tuple[FaultScore, ...]
@@ -82,10 +88,13 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0: everything caught and no false alarm. 1: not. 2: nothing was tried, or nothing that is right."""
+        """0: everything caught and no false alarm. 1: not. 2: nothing was tried, or nothing that is right, or some of
+        it says nothing."""
         if not self.faults or self.runs == sum(each.runs for each in self.table):
             return 2
-        return 0 if self.caught == self.faults and not self.false_alarms else 1
+        if self.caught == self.faults and not self.false_alarms:
+            return 2 if self.invalid else 0
+        return 1
 
 
 Tell = Callable[[Trial], None]
@@ -115,8 +124,11 @@ async def run_selftest(
             for name, scenario, seed in queue:
                 place = (keep or Path(directory)) / f"{name}-{scenario}-{seed}"
                 patience = PATIENCE if name in FAULTS else PATIENCE_WITH_RIGHT
-                result = await try_out(name, CASES[scenario], seed, patience, place)
-                trial = assess(FAULTS.get(name), name, seed, result)
+                for _ in range(TRIES):
+                    result = await try_out(name, CASES[scenario], seed, patience, place)
+                    trial = assess(FAULTS.get(name), name, seed, result)
+                    if not trial.invalid:
+                        break
                 trials.append(trial)
                 tell(trial)
 
@@ -149,6 +161,7 @@ def assess(fault: Fault | None, name: str, seed: int, result: ScenarioResult) ->
         seed=seed,
         expected=expected,
         caught=not why,
+        invalid=bool(why and result.generator.bottleneck),
         why=why,
         witness=witness,
         seen=tuple(seen),
@@ -192,7 +205,8 @@ def score(faults: Sequence[Fault], trials: Sequence[Trial]) -> Score:
     return Score(
         faults=len(table),
         caught=sum(0 < each.runs == each.caught for each in table),
-        false_alarms=sum(not trial.caught for trial in trials if not trial.expected),
+        false_alarms=sum(not (trial.caught or trial.invalid) for trial in trials if not trial.expected),
+        invalid=sum(trial.invalid for trial in trials),
         runs=len(trials),
         missed=tuple(each.name for each in table if not 0 < each.runs == each.caught),
         table=tuple(table),

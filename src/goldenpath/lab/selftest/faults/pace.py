@@ -15,11 +15,11 @@ from goldenpath.lab.selftest.turns import Turns
 
 @caught_by("levels", "first_token", "steady")
 class BlockingCall(Faulty):
-    """An agent blocks the loop for a second."""
+    """An agent blocks the loop for one and a half seconds."""
 
     async def answer(self, run: Run) -> AsyncIterator[str]:
         if self.strikes(100):
-            time.sleep(1.0)  # noqa: ASYNC251  # the fault itself
+            time.sleep(1.5)  # noqa: ASYNC251  # the fault itself
         async for delta in super().answer(run):
             yield delta
 
@@ -43,10 +43,17 @@ class FirstComeFirstServed(ReferenceServer):
 
 
 class _Queue(Turns):
-    """One line for all."""
+    """One line for all, who may have all places."""
+
+    def __init__(self, places: int) -> None:
+        super().__init__(places)
+        self.most = places
 
     async def take(self, user: str) -> None:
         await super().take("everybody")
+
+    def give_back(self, user: str) -> None:
+        super().give_back("everybody")
 
 
 @caught_by("levels", "first_token", "slow_readers")
