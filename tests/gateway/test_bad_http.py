@@ -50,6 +50,7 @@ NOT_HTTP = {
     "a chunk without a size": post("Transfer-Encoding: chunked", b"zz\r\n{}\r\n0\r\n\r\n"),
     "a long header": b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
     "a long path": b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "many small headers": b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a:b\r\n" * 300 + b"\r\n",
     "many headers": b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Name: value\r\n" * 8_000 + b"\r\n",
 }
 
@@ -110,6 +111,30 @@ async def test_a_thousand_chunks_of_one_byte_are_a_body(server: ServerProcess) -
         chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
         await socket.send(post("Transfer-Encoding: chunked"), chunks + b"0\r\n\r\n")
         assert (await socket.answer()).problem()["code"] == "unauthorized"
+
+
+async def test_a_body_in_parts_of_one_byte_takes_the_time_of_a_small_one(server: ServerProcess) -> None:
+    async with raw(server) as socket:
+        await socket.send(post("Transfer-Encoding: chunked"), b"1\r\na\r\n" * 160_000)
+        assert (await socket.answer()).problem()["code"] == "bad_request"
+        await socket.cut()
+    await is_alive(server)
+
+
+async def test_larger_parts_may_be_as_many_as_the_body_is_large(server: ServerProcess) -> None:
+    part = b"100\r\n" + b" " * 256 + b"\r\n"
+    async with raw(server) as socket:
+        await socket.send(post("Transfer-Encoding: chunked"), part * 4_000 + b"2\r\n{}\r\n0\r\n\r\n")
+        answer = (await socket.answer()).problem()
+    assert "email" in answer["detail"]
+
+
+async def test_headers_after_the_body_are_counted_with_those_before_it(server: ServerProcess) -> None:
+    async with raw(server) as socket:
+        await socket.send(post("Transfer-Encoding: chunked"), b"2\r\n{}\r\n0\r\n" + b"a:b\r\n" * 100_000)
+        assert (await socket.answer()).problem()["code"] == "bad_request"
+        await socket.cut()
+    await is_alive(server)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_a_request_leaves_nothing(server: ServerProcess) -> None:

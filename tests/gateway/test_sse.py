@@ -245,6 +245,12 @@ async def test_a_deleted_thread_ends_its_streams(user: User) -> None:
         assert all(message.type != "RUN_FINISHED" for message in await run.rest())
 
 
+async def test_of_two_positions_none_is_chosen(user: User) -> None:
+    epoch = (await user.run("t1", "r1"))[0].epoch
+    headers = [("Last-Event-ID", f"{epoch}.1"), ("Last-Event-ID", f"{epoch}.2")]
+    check_problem(await user.http.get("/v1/threads/t1/events", headers=headers), 400, "bad_request")
+
+
 async def test_logout_ends_the_sessions_streams(user: User) -> None:
     await user.run("t1", "r1", "one")
     async with (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -9,6 +10,9 @@ from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from goldenpath import App, Run, Settings
+from goldenpath.clock import ManualClock
+from goldenpath.runtime.gateway.probes import RECENT, Probes
+from goldenpath.runtime.gateway.request import Request
 from goldenpath.runtime.metrics import registry_of
 from tests.runtime.agents.stage import ALICE, Stage
 
@@ -42,6 +46,19 @@ def test_every_field_is_a_metric_read_when_it_is_asked_for() -> None:
     assert scraped(generate_latest(registry))["goldenpath_connections_connected"] == ("gauge", 2.0)
 
 
+async def test_figures_are_gathered_for_all_who_ask_within_a_moment() -> None:
+    clock = ManualClock()
+    server = App(Settings(environment="testing", database=":memory:"), clock=clock).build()
+    records = [Record(3, 10), Record(2, 11)]
+    probes = Probes(server.gateway, registry_of({"connections": lambda: records.pop(0)}), "1")
+    request = Request({"headers": [], "type": "http"}, asyncio.Event().wait, 1.0)  # type: ignore[arg-type]
+    first = (await probes.metrics(request)).body
+    clock.advance(RECENT * 0.9)
+    assert (await probes.metrics(request)).body == first
+    clock.advance(RECENT * 0.2)
+    assert scraped((await probes.metrics(request)).body)["goldenpath_connections_connected"][1] == 2.0
+
+
 def test_two_servers_of_one_process_have_figures_of_their_own() -> None:
     one = registry_of({"connections": lambda: Record(1, 1)})
     other = registry_of({"connections": lambda: Record(2, 2)})
@@ -70,9 +87,12 @@ async def test_the_figures_of_a_server_are_plain_and_name_nobody(tmp_path: Path)
     async with app.lifespan():
         server = app.build()
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            before = scraped((await client.get("/metrics")).content)
+            text = first = (await client.get("/metrics")).content
+            before = scraped(first)
             await Stage(app, server).play("hello", "hey", thread_id="private-thread")
-            text = (await client.get("/metrics")).content
+            async with asyncio.timeout(10):
+                while text == first:  # for a moment it is the answer of before
+                    text = (await client.get("/metrics")).content
     found = scraped(text)
     assert found.keys() == before.keys()
     assert found["goldenpath_engines_created_total"] == ("counter", 1.0)

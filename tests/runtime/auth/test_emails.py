@@ -12,6 +12,11 @@ def test_spellings_of_one_address_are_one(text: str) -> None:
     assert normalize(text) == "ann@example.com"
 
 
+@pytest.mark.parametrize("text", ["ΟΔΟΣ@example.com", "οδος@example.com", "οδοσ@example.com"])
+def test_case_is_that_of_every_script(text: str) -> None:
+    assert normalize(text) == "οδοσ@example.com"
+
+
 def test_composed_and_decomposed_letters_are_one() -> None:
     assert normalize("Ren\u00e9@example.com") == normalize("Rene\u0301@example.com")
 

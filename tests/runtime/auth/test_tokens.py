@@ -105,6 +105,17 @@ def test_it_ends_with_its_session_seen_before_or_not(seen: bool) -> None:
     assert "session was ended" in refused(tokens, token)
 
 
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_token_is_itself_to_the_letter(seen: bool) -> None:
+    tokens, _ = make()
+    token = issue(tokens)
+    if seen:
+        tokens.check(token, NOW)
+    head, claims, signature = token.split(".")
+    for other in (f"{token}=", f"{token}==", f"{head}=.{claims}.{signature}", f" {token}", f"{token}\n", f"{token}+"):
+        refused(tokens, other)
+
+
 def test_a_token_of_a_time_of_longer_lives_gets_no_more_than_the_present_one() -> None:
     longer, _ = make(lifetime=86_400)
     tokens, _ = make(lifetime=900)

@@ -75,6 +75,12 @@ def test_a_browser_brings_its_token_as_a_subprotocol(offers: list[bytes]) -> Non
     assert handshake(*headers) == Handshake("TOKEN", SUBPROTOCOL)
 
 
+def test_of_two_tokens_offered_as_subprotocols_none_is_chosen() -> None:
+    assert refusal((b"sec-websocket-protocol", b"goldenpath.v1, bearer.TOKEN, bearer.OTHER")) == "bad_request"
+    offers = [(b"sec-websocket-protocol", b"bearer.TOKEN"), (b"sec-websocket-protocol", b"bearer.TOKEN")]
+    assert refusal(*offers) == "bad_request"
+
+
 def test_the_header_wins_over_the_subprotocol() -> None:
     assert handshake(AUTH, (b"sec-websocket-protocol", b"goldenpath.v1, bearer.OTHER")) == Handshake(
         "TOKEN", SUBPROTOCOL
@@ -128,6 +134,10 @@ def test_the_own_and_the_allowed_origins_may_connect(origin: bytes) -> None:
         b"null",
         b"",
         b"https://[",
+        b"http://chat.example.com:8700/",
+        b"http://chat.example.com:8700/x",
+        b"http://chat.example.com:8700?",
+        b"http://chat.example.com:8700#x",
         b"\xff\xfe",
     ],
 )

@@ -115,6 +115,17 @@ async def test_a_body_that_stands_still_is_not_waited_for() -> None:
     assert (await refusal(found)).code == "timeout"
 
 
+async def test_a_body_that_comes_drop_by_drop_is_not_waited_for_for_ever() -> None:
+    """However little each drop lets wait."""
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    found = Request({"type": "http", "headers": [], "query_string": b""}, receive, 0.1)
+    assert (await refusal(found)).code == "timeout"
+
+
 class Shape(msgspec.Struct):
     number: int
     inner: Any = None

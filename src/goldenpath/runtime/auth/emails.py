@@ -17,11 +17,12 @@ _pattern = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_L
 
 
 def normalize(text: str) -> str:
-    """The one spelling of an address: trimmed, composed (NFC), in lower case. Not a check: any string is taken."""
+    """The one spelling of an address: trimmed, composed (NFC), without case. Not a check: any string is taken."""
     text = text.strip()
     if len(text) > MAX_LENGTH:
         return text  # no address; composing a long run of combining marks would take quadratic time
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    # Not in lower case: that of a word which ends with a sigma depends on how the word was written.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
 def is_email(normalized: str) -> bool:

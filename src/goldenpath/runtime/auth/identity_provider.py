@@ -15,7 +15,7 @@ import msgspec
 
 from goldenpath.runtime.auth.key_set import ALGORITHMS
 from goldenpath.runtime.auth.key_source import KeySource
-from goldenpath.runtime.auth.tokens import ISSUER, MAX_LENGTH, unauthorized
+from goldenpath.runtime.auth.tokens import ISSUER, MAX_LENGTH, is_compact, unauthorized
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.settings import Issuer, SettingsError
 from goldenpath.wire.ids import SessionId, UserId
@@ -89,10 +89,10 @@ def _header(token: str) -> _Header | None:
 
 
 def _segment(token: str, index: int) -> bytes:
-    segments = token.split(".", 3)
-    if len(segments) != 3 or len(token) > MAX_LENGTH:
+    if len(token) > MAX_LENGTH or not is_compact(token):
         raise ValueError("not a token")
-    return urlsafe_b64decode(segments[index] + "=" * (-len(segments[index]) % 4))
+    segment = token.split(".")[index]
+    return urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
 
 def verify(issuer: Issuer, token: str, key: Any, algorithm: str) -> dict[str, Any]:

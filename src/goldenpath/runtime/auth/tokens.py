@@ -7,6 +7,7 @@ refresh can answer with the same tokens without anything being kept.
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 
 import msgspec
@@ -23,6 +24,8 @@ AUDIENCE: Final = "goldenpath"
 ALGORITHM: Final = "HS256"
 MAX_LENGTH: Final = 16_384
 """The longest token that is looked at, in characters."""
+
+_compact = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -82,7 +85,7 @@ class AccessTokens:
     def _verify(self, token: str, now: float) -> Principal:
         import jwt  # noqa: PLC0415
 
-        if len(token) > MAX_LENGTH or not token.isascii():
+        if len(token) > MAX_LENGTH or not is_compact(token):
             raise unauthorized()
         try:
             # Times are checked below, against the time we are given.
@@ -115,6 +118,11 @@ class AccessTokens:
             )
         except InvalidContext:
             raise unauthorized() from None
+
+
+def is_compact(token: str) -> bool:
+    """Whether `token` has the form of a signed JWT (RFC 7515, 7.1), to the letter: PyJWT takes padding and more."""
+    return _compact.fullmatch(token) is not None
 
 
 def unauthorized(message: str = "The access token is missing or not valid.") -> RequestError:

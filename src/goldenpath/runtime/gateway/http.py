@@ -96,6 +96,7 @@ class HttpApi:
         if not is_name(agent):
             raise RequestError("bad_request", "agent is not a valid name")
         given = await request.json(RunAgentInput, self._limit)
+        principal = await self.principal(request)  # again: the session may have ended while the body came
         legacy = _is_legacy(given)
         if given.thread_id is None or given.run_id is None:
             raise RequestError("bad_request", "the body: threadId and runId are required")
@@ -214,7 +215,7 @@ def _is_legacy(given: RunAgentInput) -> bool:
 
 
 def _cursor(request: Request) -> Cursor | None:
-    last = request.header(b"last-event-id")
+    last = request.only_header(b"last-event-id")
     if last:
         found = _POSITION.fullmatch(last)
         if found is None:

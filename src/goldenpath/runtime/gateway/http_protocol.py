@@ -25,6 +25,11 @@ EARLY_BYTES: Final = 64 * 1024
 """How much a client may send before its upgrade was answered."""
 MAX_HEAD: Final = 64 * 1024
 """How many bytes a request's line and headers may have."""
+MAX_HEADERS: Final = 256
+"""How many headers and trailers a request may have: each takes as long as a thousand bytes of one."""
+MAX_PARTS: Final = 2048
+"""A body may come in so many parts, however small, and one more for each `PART_BYTES` of it."""
+PART_BYTES: Final = 64
 
 _VERSIONS: Final = {"1.0", "1.1"}
 
@@ -49,6 +54,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """How much of a head came that is not complete; None outside of one."""
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
+        self._parts_left = MAX_PARTS * PART_BYTES
+        """How many bytes the parts of the body that come may still fall short of `PART_BYTES` each."""
         self._fault = "this is not HTTP"
         """What is wrong with a request that cannot be parsed."""
         self._write_timer: asyncio.TimerHandle | None = None
@@ -66,7 +73,23 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {WRITE_TIMEOUT: {}}
+        self._parts_left = MAX_PARTS * PART_BYTES
         self._await_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Also of a trailer. Raises ValueError, which the parser turns into an error of its own."""
+        if len(self.headers) >= MAX_HEADERS:
+            self._fault = f"a request has at most {MAX_HEADERS} headers"
+            raise ValueError(self._fault)
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Raises as `on_header`."""
+        self._parts_left += len(body) - PART_BYTES
+        if self._parts_left < 0:
+            self._fault = "the body comes in too many parts that are too small"
+            raise ValueError(self._fault)
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._head_is_over()

@@ -27,6 +27,7 @@ _WITHOUT_BODY: Final = {204, 304}
 MAX_INTEGER: Final = 10**18 - 1
 """The largest number that a query may hold."""
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_WHOLE: Final = 4
 _DISCARDED: Final = 8 << 20
 """How much of a body that is too big is read and thrown away. Where the server below would close while the client still
 sends, the client would see its connection reset and never the answer."""
@@ -46,7 +47,7 @@ async def disconnected(receive: Receive) -> None:
 
 class Request:
     """One HTTP request. `path` holds the path parameters, decoded. `patience`: how long its body may stand still, in
-    seconds."""
+    seconds; as a whole it may take `_WHOLE` times as long."""
 
     def __init__(self, scope: Scope, receive: Receive, patience: float) -> None:
         self.scope = scope
@@ -69,6 +70,12 @@ class Request:
             if key == name:
                 return str(value, "latin-1")
         return None
+
+    def only_header(self, name: bytes) -> str | None:
+        """The header of this lower-case name. Raises `RequestError` (`bad_request`) where there are several."""
+        if sum(key == name for key, _ in self.headers) > 1:
+            raise RequestError("bad_request", f"a request has one {name.decode()} header")
+        return self.header(name)
 
     def name(self, parameter: str) -> str:
         """A path parameter that is a thread id, a run id or an agent's name. Raises `RequestError` (`bad_request`)."""
@@ -98,6 +105,13 @@ class Request:
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises `RequestError` (`payload_too_large`) over `limit` bytes and (`timeout`) where it does
         not come, `ClientGoneError`."""
+        try:
+            async with asyncio.timeout(_WHOLE * self._patience):
+                return await self._body(limit)
+        except TimeoutError:
+            raise RequestError("timeout", f"the body did not come within {_WHOLE * self._patience:g} s") from None
+
+    async def _body(self, limit: int) -> bytes:
         announced = self.header(b"content-length")
         if announced is not None and _DIGITS.fullmatch(announced) and int(announced) > limit:
             if self.header(b"expect") is None:  # else the client waits for our word before it sends
