@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
@@ -25,7 +25,9 @@ from goldenpath.runtime.engine import EngineFactory
 from goldenpath.runtime.environ import load, override
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.footprint import footprint
+from goldenpath.runtime.gateway.asgi_socket import refuse_upgrade
 from goldenpath.runtime.gateway.gateway import Gateway
+from goldenpath.runtime.gateway.request import problem
 from goldenpath.runtime.gateway.site import Site
 from goldenpath.runtime.host_signals import at_stop_signals
 from goldenpath.runtime.interfaces import AccountStore, LogStore, Unfinished
@@ -39,8 +41,14 @@ from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.turns import Turns
+from goldenpath.wire.errors import RequestError
 
 F = TypeVar("F", bound=Callable[[Any], Any])
+
+NOT_STARTED: Final = (
+    "the server was never started: enter goldenpath's lifespan in that of the app it is mounted in, see"
+    " docs/howto/mount.md"
+)
 
 _logger = structlog.get_logger("goldenpath")
 
@@ -96,12 +104,15 @@ class Server:
         }
         """By the part that they are of: the metrics."""
         self.site = Site(self.gateway, registry_of(self.statistics), __version__)
+        self.started = False
+        """Whether `running` was ever entered: nothing can be answered before."""
         self._drain: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the store, end what an earlier process left, serve; on leaving, drain and close. Raises `StoreError`,
         also where what came last could not be written."""
+        self.started = True
         async with self._storage:
             await self.accounts.open()
             unfinished = await self.event_log.start()
@@ -165,6 +176,7 @@ class App:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._server: Server | None = None
+        self._told_not_started = False
 
     def agent(
         self,
@@ -203,7 +215,22 @@ class App:
         if scope["type"] == "lifespan":
             await self._serve_lifespan(receive, send)
             return
-        await self.build().site(scope, receive, send)
+        server = self.build()
+        if server.started:
+            await server.site(scope, receive, send)
+        else:
+            await self._refuse(scope, send)
+
+    async def _refuse(self, scope: Scope, send: Send) -> None:
+        """Whoever mounts the app and forgets its lifespan learns it from every answer, and once from the log."""
+        if not self._told_not_started:
+            self._told_not_started = True
+            _logger.error("not_started", error=NOT_STARTED)
+        error = RequestError("not_configured", NOT_STARTED)
+        if scope["type"] == "websocket":
+            await refuse_upgrade(scope, send, error)
+        else:
+            await problem(error).send(send)
 
     @asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
