@@ -20,6 +20,7 @@ from goldenpath.lab.scenario import Scenario
 from goldenpath.lab.targets import TargetSpec
 from goldenpath.lab.worker import Tick
 from goldenpath.lab.workload import WorkloadSpec
+from tests.serverprocess import SIMULATION_KEY, ServerProcess
 
 PATH = Scenario(
     name="small",
@@ -171,3 +172,20 @@ async def test_the_target_and_the_generator_are_watched(tmp_path: Path) -> None:
     )
     workers = [sample.figures for sample in samples if sample.source == "worker 0"]
     assert any(figures["cpu_percent"] > 0 for figures in workers)
+
+
+async def test_users_stay_longer_than_one_login_is_good_for(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data", GOLDENPATH_ACCESS_TOKEN_TTL="62").start()
+    target = TargetSpec("goldenpath", {"url": server.url, "simulation_key": SIMULATION_KEY})
+    scenario = Scenario(
+        name="long", title="", checks="", workload=WorkloadSpec("asking"), arrivals=constant(10, 3.5), users=3
+    )
+    try:
+        await Experiment(Job(scenario=scenario, directory=tmp_path / "out", target=target), Watcher()).run()
+    finally:
+        server.stop()
+    counts = outcomes(tmp_path / "out")
+    assert counts["login"] == {"ok": 6}
+    assert counts["refresh"] == {"ok": 3}
+    assert counts["ask"] == {"ok": 35}
+    assert counts["connect"] == {"ok": 3}

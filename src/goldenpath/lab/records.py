@@ -12,7 +12,7 @@ import msgspec
 
 from goldenpath.lab.level import Level
 
-Kind = Literal["login", "connect", "ask", "attach", "cancel", "history", "threads", "intrude", "trespass"]
+Kind = Literal["login", "refresh", "connect", "ask", "attach", "cancel", "history", "threads", "intrude", "trespass"]
 """What a user can do. `ask` starts a run and lasts until its end. `intrude` asks for what belongs to somebody else,
 `trespass` for anything without a token that holds; both are ok when they were refused."""
 

@@ -10,7 +10,9 @@ from typing import Any, Final, Literal, Protocol
 
 from goldenpath.lab.records import Closed, Invoke
 
-Ability = Literal["login", "connect", "resume", "cancel", "history", "threads", "intrude", "trespass", "echo"]
+Ability = Literal[
+    "login", "refresh", "connect", "resume", "cancel", "history", "threads", "intrude", "trespass", "echo"
+]
 """What a target may be asked for, besides asking. `connect`: its users keep a connection; without it each operation has
 one of its own. `intrude`: its threads have owners, so that two users may have threads of the same name. `trespass`: it
 lets nobody in without a token. `echo`: it answers a text with the same text. What a target cannot do, users leave
@@ -80,6 +82,15 @@ class Client(Protocol):
 
     async def login(self, op: Invoke) -> None:
         """Become somebody. Viewers of the same user share it."""
+        ...
+
+    @property
+    def good_for(self) -> float | None:
+        """Seconds that the last login was good for, from its answer on; None: not known, or for ever."""
+        ...
+
+    async def refresh(self, op: Invoke) -> None:
+        """Tell the connection of a new login."""
         ...
 
     async def connect(self) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from goldenpath.lab.canary import Canaries
@@ -22,6 +22,8 @@ from goldenpath.lab.target import Ability, Client, Credential, Target, TargetErr
 
 T = TypeVar("T")
 
+RENEW_BEFORE: Final = 60.0
+"""Seconds before a login ends, at which the user logs in again. One that is good for less is not renewed."""
 RECONNECT_AFTER: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds before each attempt to come back, with jitter; the last repeats."""
 _OVER_THE_CONNECTION: Final = frozenset(("ask", "attach", "cancel", "intrude"))
@@ -70,6 +72,8 @@ class User:
         self._threads: set[str] = set()
         self._coming_back: asyncio.Task[None] | None = None
         self._leaving = False
+        self._renewing: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.Task[None] | None = None
         self._floods = 0
         self._intended: float | None = None
 
@@ -116,6 +120,22 @@ class User:
         op = self._invoke("login")
         async with self._outcome(op):
             await self._patiently(self._client.login(op))
+        good_for = self._client.good_for
+        if "refresh" in self.abilities and good_for is not None and good_for > RENEW_BEFORE:
+            loop = asyncio.get_running_loop()
+            self._renewing = loop.call_later(good_for - RENEW_BEFORE, self._spawn_renewal)
+
+    def _spawn_renewal(self) -> None:
+        self._renewal = asyncio.ensure_future(self._renew())
+
+    async def _renew(self) -> None:
+        """Log in again before the last login ends, and tell the connection."""
+        with suppress(OperationError):  # recorded; the connection ends with its token then
+            await self.login()
+            if self._client.connection:
+                op = self._invoke("refresh")
+                async with self._outcome(op):
+                    await self._replied(op, self._client.refresh(op))
 
     async def connect(self) -> None:
         """Open the connection. Nothing where it is open, or where the target has none to keep; who is coming back is
@@ -246,6 +266,10 @@ class User:
     async def close(self) -> None:
         """Leave."""
         self._leaving = True
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
         if self._coming_back is not None:
             self._coming_back.cancel()
             await asyncio.gather(self._coming_back, return_exceptions=True)

@@ -14,7 +14,7 @@ from goldenpath.lab.targets.web import Web, quoted, raise_for_status
 
 _SECRET: Final = "known to every user of the lab"  # noqa: S105
 _ABILITIES: Final[frozenset[Ability]] = frozenset(
-    ("login", "connect", "resume", "cancel", "history", "threads", "intrude", "trespass")
+    ("login", "refresh", "connect", "resume", "cancel", "history", "threads", "intrude", "trespass")
 )
 _UPGRADE: Final = {
     "Connection": "Upgrade",
@@ -57,6 +57,8 @@ class GoldenpathTarget:
         self.websocket_url = "ws" + self.web.url.removeprefix("http") + "/v1/ws"
         self.tokens: dict[int, str] = {}
         """Of the users who are logged in."""
+        self.good_for: dict[int, float | None] = {}
+        """How many seconds each of them is."""
 
     async def open(self) -> None:
         status, body = await self.web.reach("/readyz")
@@ -87,6 +89,7 @@ class GoldenpathTarget:
         except msgspec.MsgspecError as error:
             raise TargetError("garbage", f"the answer to the login: {error}") from None
         self.tokens[user] = tokens.access_token
+        self.good_for[user] = tokens.expires_in
         sink.answered(
             user, op, status, msgspec.json.encode({"expires_in": tokens.expires_in})
         )  # no tokens in a history
@@ -107,6 +110,13 @@ class GoldenpathClient(SocketClient):
 
     async def login(self, op: Invoke) -> None:
         await self.target.login(self.user, op.op, self.sink)
+
+    @property
+    def good_for(self) -> float | None:
+        return self.target.good_for.get(self.user)
+
+    async def refresh(self, op: Invoke) -> None:
+        self.send({"id": op.op, "op": "refresh", "token": self.target.tokens.get(self.user, "")})
 
     async def connect(self) -> None:
         await self.open(self.target.websocket_url, self.target.authorization(self.user))

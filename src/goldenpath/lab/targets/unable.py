@@ -24,6 +24,13 @@ class UnableClient:
     async def login(self, op: Invoke) -> None:
         raise _unable(op.kind)
 
+    @property
+    def good_for(self) -> float | None:
+        return None
+
+    async def refresh(self, op: Invoke) -> None:
+        raise _unable(op.kind)
+
     async def connect(self) -> None:
         raise _unable("connect")
 
