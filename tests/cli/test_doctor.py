@@ -11,11 +11,23 @@ from pathlib import Path
 import pytest
 
 from goldenpath.cli.doctor import PINNED_PICOWS, Finding, doctor, examine
+from goldenpath.runtime.settings import NO_WAY_IN
 from tests.certificate import make_certificate
 from tests.cli.command import Command
 from tests.serverprocess import ServerProcess
 
-CHECKS = ["Python", "settings", "SQLite", "data directory", "uvloop", "picows", "open files", "TLS", "address"]
+CHECKS = [
+    "Python",
+    "settings",
+    "SQLite",
+    "data directory",
+    "uvloop",
+    "picows",
+    "open files",
+    "TLS",
+    "address",
+    "way in",
+]
 
 
 def rows(done: subprocess.CompletedProcess[str]) -> dict[str, list[str]]:
@@ -118,6 +130,13 @@ def test_production_without_tls_is_a_warning_where_everybody_can_come(examined: 
     production = {"ENVIRONMENT": "production", "GOLDENPATH_SECRET": "x" * 32, "GOLDENPATH_HOST": "0.0.0.0"}
     assert examined("address", **production).verdict == "warning"
     assert examined("address", GOLDENPATH_HOST="127.0.0.1").verdict == "ok"
+
+
+def test_production_where_nobody_new_can_log_in_is_a_warning(examined: Examined) -> None:
+    production = {"ENVIRONMENT": "production", "GOLDENPATH_SECRET": "x" * 32}
+    found = examined("way in", **production)
+    assert (found.verdict, found.advice) == ("warning", NO_WAY_IN)
+    assert examined("way in", GOLDENPATH_REGISTRATION="true").verdict == "ok"
 
 
 def test_few_open_files_are_a_warning(examined: Examined) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from goldenpath.cli.listener import AddressInUse, ListenError, check_tls, listen
 from goldenpath.runtime.environ import load
-from goldenpath.runtime.settings import Settings, SettingsError
+from goldenpath.runtime.settings import NO_WAY_IN, Settings, SettingsError
 
 Verdict = Literal["ok", "warning", "problem"]
 PINNED_PICOWS = "2.3.1"
@@ -63,6 +63,7 @@ def examine(**options: object) -> list[Finding]:
         _open_files(),
         _tls(settings),
         _address(settings),
+        _way_in(settings),
     ]
 
 
@@ -155,3 +156,9 @@ def _address(settings: Settings) -> Finding:
     if not settings.is_open and settings.host == "0.0.0.0" and settings.tls_cert is None:  # noqa: S104
         return Finding("address", "warning", where, "without TLS here, a proxy must end it")
     return Finding("address", "ok", where)
+
+
+def _way_in(settings: Settings) -> Finding:
+    if settings.has_way_in:
+        return Finding("way in", "ok", "registration is open" if settings.registration_open else "log-in elsewhere")
+    return Finding("way in", "warning", "registration is closed, and there is no issuer", NO_WAY_IN)

@@ -24,6 +24,7 @@ from goldenpath.cli.listener import check_tls, listen
 from goldenpath.runtime.app import App, Server
 from goldenpath.runtime.gateway.http_protocol import GatewayProtocol, protocol_class
 from goldenpath.runtime.interfaces import StoreError
+from goldenpath.runtime.settings import Settings
 from goldenpath.wire.errors import GoldenpathError
 
 EXIT_LOST = 1
@@ -66,7 +67,7 @@ def serve(target: str | None, **options: object) -> int:
         return EXIT_USAGE
     if next(iter(app.agents), None) is None:
         print(f"goldenpath: {NO_AGENTS}", file=sys.stderr)
-    _configure_logs()
+    _configure_logs(server.settings)
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         return _run(_serve(server, listener))
@@ -236,16 +237,17 @@ def _tune_collector() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _configure_logs() -> None:
+def _configure_logs(settings: Settings) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    terminal = sys.stderr.isatty()
+    last: list[structlog.typing.Processor]
+    if settings.logs_for_people:
+        # Tracebacks are plain: those in colours show local variables, which are the users' words and may be secrets.
+        plain = structlog.dev.plain_traceback
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    else:
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if terminal else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
-        ],
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

@@ -35,7 +35,7 @@ from goldenpath.runtime.metrics import Statistics, registry_of
 from goldenpath.runtime.recovery import Recovery
 from goldenpath.runtime.registry import Registry
 from goldenpath.runtime.scheduler import Scheduler
-from goldenpath.runtime.settings import Settings, data_path
+from goldenpath.runtime.settings import NO_WAY_IN, Settings, data_path
 from goldenpath.runtime.stores import sqlite_accounts, sqlite_log
 from goldenpath.runtime.stores.database import Database
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
@@ -49,7 +49,6 @@ NOT_STARTED: Final = (
     "the server was never started: enter goldenpath's lifespan in that of the app it is mounted in, see"
     " docs/howto/mount.md"
 )
-
 _logger = structlog.get_logger("goldenpath")
 
 
@@ -113,6 +112,8 @@ class Server:
         """Open the store, end what an earlier process left, serve; on leaving, drain and close. Raises `StoreError`,
         also where what came last could not be written."""
         self.started = True
+        if not self.settings.has_way_in:
+            _logger.warning("no_way_in", why=NO_WAY_IN)
         async with self._storage:
             await self.accounts.open()
             unfinished = await self.event_log.start()

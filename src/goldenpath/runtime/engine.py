@@ -11,12 +11,14 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
 
 from goldenpath.clock import Clock, timeout
+from goldenpath.runtime import containment, offload
 from goldenpath.runtime.admission import Ticket
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.registry import Agent
@@ -27,6 +29,9 @@ from goldenpath.wire.errors import RequestError
 from goldenpath.wire.events import Interrupt
 
 _logger = structlog.get_logger("goldenpath.engine")
+
+_CALLERS: Final = frozenset({__file__, offload.__file__, containment.__file__})
+"""Whose frames lie between the event loop, or a thread, and the agent's code."""
 
 CLEANUP_TIMEOUT = 5.0
 """How long each clean-up may take, in seconds; then it is cancelled and the next one is called."""
@@ -134,7 +139,11 @@ class Engine:
             return Outcome("failed", error=error)
         context = self.run.context
         _logger.error(
-            "agent_failed", agent=self.agent.name, request_id=context.request_id, run_id=context.run_id, exc_info=error
+            "agent_failed",
+            agent=self.agent.name,
+            request_id=context.request_id,
+            run_id=context.run_id,
+            exc_info=(type(error), error, _from_the_agent(error.__traceback__)),
         )
         message = f"the agent {self.agent.name} failed ({type(error).__name__}); request {context.request_id}"
         return Outcome("failed", error=RequestError("agent_error", message))
@@ -163,6 +172,14 @@ async def _to_its_end(work: asyncio.Future[Any]) -> None:
     while not work.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([work])
+
+
+def _from_the_agent(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the agent's own code on, without our frames that called it."""
+    theirs = trace
+    while theirs is not None and theirs.tb_frame.f_code.co_filename in _CALLERS:
+        theirs = theirs.tb_next
+    return theirs or trace
 
 
 def _forget_frames(error: BaseException) -> None:

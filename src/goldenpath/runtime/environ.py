@@ -103,6 +103,12 @@ def _validated(settings: Settings) -> Settings:
         raise SettingsError("GOLDENPATH_OPENAI_BASE_URL and GOLDENPATH_OPENAI_MODEL must be set together")
     if settings.openai_base_url is not None and not _is_http(settings.openai_base_url):
         raise SettingsError("GOLDENPATH_OPENAI_BASE_URL must be an http or https URL, e.g. http://127.0.0.1:11434/v1")
+    for issuer in settings.issuers:
+        if not _is_http(issuer.jwks_url):
+            raise SettingsError(
+                f"GOLDENPATH_ISSUERS: the jwks_url of {issuer.issuer} must be an http or https URL,"
+                " e.g. https://id.example/.well-known/jwks.json"
+            )
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from goldenpath.wire.errors import GoldenpathError
+
+NO_WAY_IN: Final = (
+    "nobody new can log in: set GOLDENPATH_ISSUERS for an identity provider, or GOLDENPATH_REGISTRATION=true"
+)
+"""What an operator is told where `Settings.has_way_in` is false."""
 
 Environment = Literal["local", "testing", "staging", "production"]
 
@@ -69,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`file`: SQLite in `data_dir`; `:memory:`: nothing is written, and all is lost with the process, log-ins too."""
     trusted_proxies: str = ""
     """Proxies whose X-Forwarded-For is believed: addresses or networks, separated by commas, `unix`, or `*`."""
+
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """How `goldenpath serve` writes its log: `console` for people, `json` for machines; `auto`: console in local."""
 
     # Authentication
     secret: str | None = None
@@ -168,6 +176,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def registration_open(self) -> bool:
         return self.is_open if self.registration is None else self.registration
+
+    @property
+    def has_way_in(self) -> bool:
+        """Whether somebody new can get in: by registering, from an identity provider, or simulated."""
+        simulation = self.simulation_key is not None and self.environment != "production"
+        return self.registration_open or bool(self.issuers) or simulation
+
+    @property
+    def logs_for_people(self) -> bool:
+        """Whether the log is text for people rather than JSON."""
+        return self.log_format == "console" or (self.log_format == "auto" and self.environment == "local")
 
     @property
     def address_limit(self) -> int | None:

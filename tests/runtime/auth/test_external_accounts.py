@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.auth.accounts import REVERIFY, Accounts
 from goldenpath.runtime.auth.key_source import MAX_AGE
+from goldenpath.runtime.auth.refusals import INTERVAL
 from goldenpath.runtime.settings import Issuer, Settings, SettingsError
 from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
 from goldenpath.wire.ids import SessionId
@@ -144,6 +145,56 @@ async def test_an_issuer_may_be_named_once(make_accounts: MakeAccounts) -> None:
     issuer = Issuer("https://id.example", AUDIENCE, "https://id.example/keys")
     with pytest.raises(SettingsError, match="twice"):
         await make_accounts(Settings(issuers=(issuer, issuer)))
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "issuer": ({"iss": "https://other.example"}, "issuer: none of GOLDENPATH_ISSUERS"),
+    "audience": ({"aud": "others"}, "audience"),
+    "expiry": ({"exp": 1}, "expiry"),
+    "not yet": ({"nbf": 9e9}, "not good yet"),
+    "no expiry": ({"exp": None}, "missing claim exp"),
+    "nobody": ({"sub": ""}, "missing claim sub"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSED)
+async def test_the_log_tells_once_in_a_while_why_tokens_are_refused(
+    make_accounts: MakeAccounts,
+    external: Settings,
+    key_server: KeyServer,
+    rsa_key: SigningKey,
+    clock: ManualClock,
+    refusal: str,
+) -> None:
+    changes, check = REFUSED[refusal]
+    accounts = await make_accounts(external)
+    token = external_token(rsa_key, key_server, clock, **changes)
+    with capture_logs() as logs:
+        for seconds in (0, INTERVAL - 1, 1):
+            clock.advance(seconds)
+            with refused("unauthorized"):
+                await accounts.authenticate(token)
+    issuer = changes.get("iss", key_server.issuer)
+    assert logs == [{"event": "token_refused", "log_level": "info", "check": check, "issuer": issuer}] * 2
+    assert token not in repr(logs)
+
+
+async def test_a_forged_signature_is_told_and_hides_no_other_refusal(
+    make_accounts: MakeAccounts,
+    external: Settings,
+    key_server: KeyServer,
+    rsa_key: SigningKey,
+    other_rsa_key: SigningKey,
+    clock: ManualClock,
+) -> None:
+    accounts = await make_accounts(external)
+    token = external_token(rsa_key, key_server, clock)
+    forged = f"{token.rpartition('.')[0]}.{external_token(other_rsa_key, key_server, clock).rpartition('.')[2]}"
+    with capture_logs() as logs:
+        for each in (forged, external_token(other_rsa_key, key_server, clock), forged, f"{token}x."):
+            with refused("unauthorized"):
+                await accounts.authenticate(each)
+    assert [line["check"] for line in logs] == ["signature", "signature: the provider has no such key"]
 
 
 async def test_nothing_secret_is_logged(

@@ -23,9 +23,10 @@ from goldenpath.runtime.auth.identity_provider import LIFETIME, SKEW, IdentityPr
 from goldenpath.runtime.auth.key_source import Fetch, KeySource
 from goldenpath.runtime.auth.passwords import PasswordCost, Passwords, password_bytes
 from goldenpath.runtime.auth.refresh import RefreshTokens
+from goldenpath.runtime.auth.refusals import Refusals, TokenRefused
 from goldenpath.runtime.auth.revocations import Listener, Revocations
 from goldenpath.runtime.auth.sessions import Sessions
-from goldenpath.runtime.auth.tokens import AccessTokens, session_ended, unauthorized
+from goldenpath.runtime.auth.tokens import ISSUER, AccessTokens, session_ended, unauthorized
 from goldenpath.runtime.auth.verified import VerifiedTokens
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.interfaces import AccountStore, UserRow
@@ -106,6 +107,7 @@ class Accounts:
             )
             for issuer in settings.issuers
         }
+        self._refusals = Refusals()
         if len(self._providers) != len(settings.issuers):
             raise SettingsError("GOLDENPATH_ISSUERS names an issuer twice")
         self._warming: asyncio.Task[None] | None = None
@@ -163,12 +165,19 @@ class Accounts:
             raise unauthorized()
         await self._warmed()
         now = self._clock.time()
-        provider = self._providers.get(issuer_of(token) or "") if self._providers else None
+        named = issuer_of(token) if self._providers else None
+        provider = self._providers.get(named or "")
         if provider is None:
+            if named not in (None, ISSUER):
+                self._refusals.tell("issuer: none of GOLDENPATH_ISSUERS", named, now)
             return self._access_tokens.check(token, now)
         principal = self._verified.get(token, now)
         if principal is None:
-            principal = await provider.check(token, now)
+            try:
+                principal = await provider.check(token, now)
+            except TokenRefused as refused:
+                self._refusals.tell(refused.check, provider.issuer.issuer, now)
+                raise
             if principal.session_id in self._revocations:
                 raise session_ended()
             self._verified.put(token, principal, now + REVERIFY)

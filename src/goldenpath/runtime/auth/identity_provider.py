@@ -15,7 +15,8 @@ import msgspec
 
 from goldenpath.runtime.auth.key_set import ALGORITHMS
 from goldenpath.runtime.auth.key_source import KeySource
-from goldenpath.runtime.auth.tokens import ISSUER, MAX_LENGTH, is_compact, unauthorized
+from goldenpath.runtime.auth.refusals import TokenRefused
+from goldenpath.runtime.auth.tokens import ISSUER, MAX_LENGTH, is_compact
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.settings import Issuer, SettingsError
 from goldenpath.wire.ids import SessionId, UserId
@@ -61,15 +62,17 @@ class IdentityProvider:
     async def check(self, token: str, now: float) -> Principal:
         """Whom the token stands for at `now` (Unix seconds). Revocation is the caller's to check.
 
-        Raises `RequestError`: `unauthorized` for a token that is not accepted, `upstream_unavailable` when the keys
+        Raises `TokenRefused` for a token that is not accepted, `RequestError` (`upstream_unavailable`) when the keys
         cannot be fetched. Cancelling is safe.
         """
         header = _header(token)
-        if header is None or header.alg not in self.issuer.algorithms:
-            raise unauthorized()
+        if header is None:
+            raise TokenRefused("form")
+        if header.alg not in self.issuer.algorithms:
+            raise TokenRefused("algorithm")
         key = await self.keys.find(header.kid, header.alg)
         if key is None:
-            raise unauthorized()
+            raise TokenRefused("signature: the provider has no such key")
         return read_principal(self.issuer, verify(self.issuer, token, key, header.alg), token, now)
 
 
@@ -98,7 +101,7 @@ def _segment(token: str, index: int) -> bytes:
 def verify(issuer: Issuer, token: str, key: Any, algorithm: str) -> dict[str, Any]:
     """The claims of a token whose signature, issuer and audience are right; its times are not looked at.
 
-    Raises `RequestError` `unauthorized` otherwise.
+    Raises `TokenRefused` otherwise.
     """
     import jwt  # noqa: PLC0415 - loaded long before by whoever made the key
 
@@ -117,30 +120,34 @@ def verify(issuer: Issuer, token: str, key: Any, algorithm: str) -> dict[str, An
                 "enforce_minimum_key_length": True,
             },
         )
-    except (jwt.PyJWTError, ValueError, TypeError):
-        raise unauthorized() from None
+    except jwt.MissingRequiredClaimError as error:
+        raise TokenRefused(f"missing claim {error.claim}") from None
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        checks = (("audience", jwt.InvalidAudienceError), ("issuer", jwt.InvalidIssuerError))
+        failed = [check for check, kind in checks if isinstance(error, kind)]
+        raise TokenRefused(failed[0] if failed else "signature") from None
 
 
 def read_principal(issuer: Issuer, claims: dict[str, Any], token: str, now: float) -> Principal:
     """Whom verified claims describe. `token` only names the session when there is no `jti`.
 
-    Raises `RequestError` `unauthorized` when the token is expired, not yet good, without an expiry, or names nobody.
+    Raises `TokenRefused` when the token is expired, not yet good, without an expiry, or names nobody.
     """
     try:
         times = msgspec.convert(claims, _Times)
     except msgspec.ValidationError:
-        raise unauthorized() from None
+        raise TokenRefused("times") from None
     # Written so that a NaN is refused.
     if not (times.iat or 0.0) <= now + SKEW or not (times.nbf or 0.0) <= now + SKEW:
-        raise unauthorized("The access token is not good yet.")
+        raise TokenRefused("not good yet", "The access token is not good yet.")
     if times.iat is None and not times.exp <= now + LIFETIME:
-        raise unauthorized("An access token that lives so long must say when it was issued.")
+        raise TokenRefused("missing claim iat", "An access token that lives so long must say when it was issued.")
     expires_at = times.exp if times.iat is None else min(times.exp, times.iat + LIFETIME)
     if not now < expires_at:
-        raise unauthorized("The access token has expired.")
+        raise TokenRefused("expiry", "The access token has expired.")
     subject = _find(claims, issuer.user_claim)
     if not isinstance(subject, str) or not subject:
-        raise unauthorized()
+        raise TokenRefused(f"missing claim {issuer.user_claim}")
     token_id = claims.get("jti")
     if not isinstance(token_id, str) or not token_id:
         # The signature is left out: there can be several that verify, and each would be a token to log out.

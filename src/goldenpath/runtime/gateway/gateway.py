@@ -19,6 +19,7 @@ from goldenpath.runtime.forwarded import TrustedProxies
 from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.handshake import OriginError, read_handshake
 from goldenpath.runtime.gateway.peers import Peer, Peers, Reservation
+from goldenpath.runtime.gateway.stalls import Stalls
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.recovery import Recovery
 from goldenpath.runtime.scheduler import Scheduler
@@ -33,6 +34,8 @@ TICK: Final = 1.0
 
 WARNING_INTERVAL: Final = 60.0
 """Pages that may not connect are told of in the log no more often than this, in seconds."""
+
+BLOCKING: Final = "something blocked it, often an async agent: make that a plain function, or call run.in_thread"
 
 _logger = structlog.get_logger("goldenpath.gateway")
 
@@ -77,6 +80,7 @@ class Gateway:
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._stalls = Stalls()
         self._next_warning = -math.inf
         accounts.on_revoked(self._on_revoked)
 
@@ -98,9 +102,14 @@ class Gateway:
 
     async def _tick_loop(self) -> None:
         while True:
+            due = self.clock.monotonic() + TICK
             await self.clock.sleep(TICK)
+            now = self.clock.monotonic()
+            stall = self._stalls.note(now - due, now)
+            if stall is not None:
+                _logger.warning("event_loop_stood_still", longest_seconds=round(stall, 1), advice=BLOCKING)
             try:
-                self.peers.tick(self.clock.monotonic())
+                self.peers.tick(now)
             except Exception:
                 _logger.exception("tick_failed")
 
