@@ -153,6 +153,10 @@ class Checker:
     def gone(self, stream: Stream, record: Closed) -> None:
         """The connection on which alone this stream was is no more. Nothing more comes of it."""
 
+    def forgotten(self, stream: Stream) -> None:
+        """Nothing has come of this stream for long, and there are too many others. What comes of its thread from now on
+        is another stream's."""
+
     def answered(self, op: Invoke, record: Answered) -> None:
         """An answer over plain HTTP came."""
 

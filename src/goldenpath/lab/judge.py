@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
+from typing import Final
 
 from goldenpath.lab.checker import Checker, Finding
 from goldenpath.lab.frames import Decoder, Format, FormatError, Frame
@@ -20,6 +22,14 @@ from goldenpath.lab.records import (
     Sampled,
 )
 from goldenpath.lab.stream import SeenRun, Stream
+
+_THREADS: Final = 512
+"""How many threads of a viewer are known at a time. Of more, those are forgotten where nothing has come for longest and
+no run is under way."""
+_AWAY: Final = 10_000
+"""How many viewers without a connection are known at a time."""
+
+_Viewer = tuple[int, int]
 
 
 class _Line:
@@ -48,7 +58,12 @@ class Judge:
         self._broken: dict[str, str] = {}
         self._ops: dict[int, Invoke] = {}
         self._lines: dict[int, _Line] = {}
-        self._streams: dict[tuple[int, int], dict[str, Stream]] = {}
+        self._streams: dict[_Viewer, dict[str, Stream]] = {}
+        self._forgetful: set[_Viewer] = set()
+        """Viewers of whom threads were forgotten. What comes of one that is not known goes on where it stood."""
+        self._open: Counter[_Viewer] = Counter()
+        """How many connections a viewer has."""
+        self._away: OrderedDict[_Viewer, None] = OrderedDict()
         self._last = 0.0
         self.events = 0
         """How many events it has seen."""
@@ -85,6 +100,9 @@ class Judge:
             case Opened():
                 line = _Line(record.user, record.viewer, self._format.decoder())
                 self._lines[record.connection] = line
+                viewer = line.user, line.viewer
+                self._open[viewer] += 1
+                self._away.pop(viewer, None)
                 asked = self._ops.get(record.op)
                 if asked is not None:
                     line.decoder.asked(asked.thread, asked.run)
@@ -92,10 +110,8 @@ class Judge:
             case Closed():
                 line = self._lines.pop(record.connection, None)
                 self._show("closed", record)
-                if line is not None and line.viewer < 0:  # a viewer of this connection only
-                    for stream in self._streams.pop((line.user, line.viewer), {}).values():
-                        self._leave(stream, stream.present, record.at)
-                        self._show("gone", stream, record)
+                if line is not None:
+                    self._closed((line.user, line.viewer), record)
             case Answered():
                 op = self._ops.get(record.op)
                 if op is not None:
@@ -123,8 +139,37 @@ class Judge:
             streams = self._streams[user, viewer] = {}
         stream = streams.get(thread)
         if stream is None:
+            if len(streams) >= _THREADS:
+                self._make_room(streams)
             stream = streams[thread] = Stream(user, viewer, thread)
         return stream
+
+    def _make_room(self, streams: dict[str, Stream]) -> None:
+        """Forget the half of a viewer's threads of which nothing has come for longest."""
+        over = [stream for stream in streams.values() if stream.present is not None and stream.present.outcome]
+        over.sort(key=_last_at)
+        for stream in over[: len(streams) // 2]:
+            del streams[stream.thread]
+            self._forgetful.add((stream.user, stream.viewer))
+            self._show("forgotten", stream)
+
+    def _closed(self, viewer: _Viewer, record: Closed) -> None:
+        """One connection less."""
+        self._open[viewer] -= 1
+        if self._open[viewer] > 0:
+            return
+        del self._open[viewer]
+        self._forgetful.discard(viewer)  # over another connection it subscribes anew
+        if viewer[1] < 0:  # a viewer of this connection only
+            for stream in self._streams.pop(viewer, {}).values():
+                self._leave(stream, stream.present, record.at)
+                self._show("gone", stream, record)
+            return
+        self._away[viewer] = None
+        if len(self._away) > _AWAY:
+            for stream in self._streams.pop(self._away.popitem(last=False)[0], {}).values():
+                self._leave(stream, stream.present, record.at)
+                self._show("forgotten", stream)
 
     def _received(self, record: Received) -> list[Frame]:
         line = self._lines.get(record.connection)
@@ -151,6 +196,8 @@ class Judge:
     def _events(self, line: _Line, thread: str, frames: Sequence[Frame], at: float) -> None:
         self.events += len(frames)
         stream = self.stream(line.user, line.viewer, thread)
+        if not stream.subscribed and self._forgetful and (line.user, line.viewer) in self._forgetful:
+            stream.subscribed, stream.seq = True, max(0, frames[0].seq - 1)
         self._show("events", stream, frames, at)
         for what, run, frame in stream.take(frames, at):
             if what == "began":
@@ -207,6 +254,7 @@ _SHOWN = (
     "left",
     "late",
     "gone",
+    "forgotten",
     "answered",
     "closed",
     "injected",
@@ -214,6 +262,10 @@ _SHOWN = (
     "noted",
     "finish",
 )
+
+
+def _last_at(stream: Stream) -> float:
+    return stream.present.last_at if stream.present is not None else 0.0
 
 
 def _place(frame: Frame) -> tuple[bool, str]:

@@ -120,7 +120,7 @@ class Measurements(Checker):
 
     def tick(self) -> Moment:
         """How far it is. Call it every second or so: values that were recorded take no memory any more then."""
-        for histogram in self._durations.values():
+        for histogram in (*self._durations.values(), *self._users.values()):
             histogram.fold()
         recent, self._recent = self._recent, []
         asked = self._outcomes["ask"]

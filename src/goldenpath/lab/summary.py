@@ -131,6 +131,7 @@ def judge_directory(directory: Path) -> ScenarioResult:
             judge.take(record)
             if number % _FOLD_EVERY == 0:
                 measurements.tick()
+                timeline.fold()
     except HistoryError as error:
         damage = str(error)
     instruments = (measurements.name, timeline.name)

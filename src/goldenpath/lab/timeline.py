@@ -160,6 +160,11 @@ class Timeline(Checker):
             found = self.bins[number] = Bin()
         return found
 
+    def fold(self) -> None:
+        """Values that were recorded take no memory any more then. Call it now and then."""
+        for each in self.bins.values():
+            each.first_token.fold()
+
     def _halve(self) -> None:
         before, self.bins = self.bins, {}
         self.width *= 2

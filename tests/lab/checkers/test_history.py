@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from goldenpath.lab.checkers import history
 from goldenpath.lab.checkers.history import History
 from goldenpath.lab.records import Invoke
 from tests.lab.histories import CANARIES, FORMAT, Script, UnnumberedFormat, asked, find, kinds, whole_run
@@ -101,3 +102,27 @@ def test_a_refused_reading_says_nothing() -> None:
     op: Invoke = script.invoke("history", thread="t")
     script.answer(op, b"{}", 503)
     assert find(History(FORMAT, CANARIES), script.records).checked == 0
+
+
+def test_what_is_forgotten_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it was known as its history began to be read, and of a thread as long as all that is remembered."""
+    monkeypatch.setattr(history, "_REMEMBERED", 5_000)
+    script = Script()
+    connection = script.open()
+    reading = None
+    for number in range(40):
+        op = script.ask(connection, run=f"r{number}", answer="hello")
+        script.reply(op, 6 * number, connection=connection)
+        script.send(*whole_run(run=op.run, after=6 * number), connection=connection)
+        script.complete(op)
+        if number == 20:
+            reading = script.invoke("history", thread="t")
+    assert reading is not None
+    script.answer(reading, b'{"messages":[]}')
+    script.complete(reading)
+    assert not kinds(History(FORMAT, CANARIES), script)
+
+    op = script.invoke("history", thread="t")
+    script.answer(op, b'{"messages":[]}')
+    script.complete(op)
+    assert 2 <= kinds(History(FORMAT, CANARIES), script)["missing"] < 2 * 10

@@ -119,6 +119,9 @@ class Delivery(Checker):
     def gone(self, stream: Stream, record: Closed) -> None:  # noqa: ARG002
         self._give_up_all(stream)
 
+    def forgotten(self, stream: Stream) -> None:
+        self._give_up_all(stream)
+
     def finish(self, at: float) -> None:  # noqa: ARG002
         for stream in list(self._missing):
             self._give_up_all(stream)

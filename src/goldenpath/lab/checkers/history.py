@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from goldenpath.lab.canary import Canaries
 from goldenpath.lab.checker import Checker
@@ -13,22 +13,45 @@ from goldenpath.lab.records import Answered, Complete, Invoke
 from goldenpath.lab.stream import SeenRun, Stream
 
 _REMEMBERED: Final = 64 * 1024 * 1024
-"""How many characters of answers are remembered; the threads that were longest without a new one are forgotten
-first."""
+"""How many bytes of questions and answers are remembered, about; the threads that were longest without a new one are
+forgotten first, of the last one its beginning."""
+_EACH: Final = 500
+"""What a question and its answer take besides their characters."""
 _SHOWN: Final = 60
+
+
+class _Said(NamedTuple):
+    """What was asked in a run that has ended, and what was answered."""
+
+    run: str
+    question: str
+    answer: str
+
+    @property
+    def size(self) -> int:
+        return len(self.question) + len(self.answer) + _EACH
 
 
 class _Thread:
     """What has to be in a thread."""
 
-    __slots__ = ("answers", "questions", "size")
+    __slots__ = ("forgotten", "said", "size")
 
     def __init__(self) -> None:
-        self.answers: list[tuple[str, str]] = []
-        """Of the runs that have ended, in that order: the run, its answer."""
-        self.questions: dict[str, str] = {}
-        """Of the same runs: what was asked."""
+        self.said: list[_Said] = []
+        """In the order in which the runs ended."""
+        self.forgotten = 0
+        """How many there were before these."""
         self.size = 0
+
+    def forget_half(self) -> int:
+        """Forget the older half. Returns how much smaller it is."""
+        half = len(self.said) // 2
+        freed = sum(said.size for said in self.said[:half])
+        del self.said[:half]
+        self.forgotten += half
+        self.size -= freed
+        return freed
 
 
 class History(Checker):
@@ -47,15 +70,16 @@ class History(Checker):
         self._asked: dict[tuple[int, str, str], str] = {}
         self._threads: OrderedDict[tuple[int, str], _Thread] = OrderedDict()
         self._size = 0
-        self._reading: dict[int, int] = {}
-        """For each reading of a history how many runs had ended when it began."""
+        self._reading: dict[int, tuple[_Thread, int]] = {}
+        """For each reading of a history of which something is known how many runs had ended when it began."""
 
     def invoked(self, op: Invoke) -> None:
         if op.kind == "ask":
             self._asked[op.user, op.thread, op.run] = op.text
         elif op.kind == "history":
             thread = self._threads.get((op.user, op.thread))
-            self._reading[op.op] = len(thread.answers) if thread is not None else 0
+            if thread is not None:
+                self._reading[op.op] = thread, thread.forgotten + len(thread.said)
 
     def completed(self, op: Invoke, record: Complete) -> None:  # noqa: ARG002
         self._asked.pop((op.user, op.thread, op.run), None)
@@ -70,14 +94,17 @@ class History(Checker):
         key = stream.user, stream.thread
         thread = self._threads.setdefault(key, _Thread())
         self._threads.move_to_end(key)
-        answer = run.answer
-        thread.answers.append((run.run, answer))
-        thread.questions[run.run] = question
-        size = len(answer) + len(question) + 1
-        thread.size += size
-        self._size += size
-        while self._size > _REMEMBERED and len(self._threads) > 1:
-            self._size -= self._threads.popitem(last=False)[1].size
+        said = _Said(run.run, question, run.answer)
+        thread.said.append(said)
+        thread.size += said.size
+        self._size += said.size
+        while self._size > _REMEMBERED:
+            if len(self._threads) > 1:
+                self._size -= self._threads.popitem(last=False)[1].size
+            elif freed := thread.forget_half():
+                self._size -= freed
+            else:
+                break
 
     def answered(self, op: Invoke, record: Answered) -> None:
         if op.kind != "history" or not 200 <= record.status < 300:
@@ -90,9 +117,9 @@ class History(Checker):
             self._tell("malformed", op, record, witness)
             return
         self._find_duplicates(op, record, messages)
-        thread = self._threads.get((op.user, op.thread))
+        thread, ended = self._reading.get(op.op, (None, 0))
         if thread is not None:
-            self._find_answers(op, record, messages, thread)
+            self._find_answers(op, record, messages, thread.said[: max(0, ended - thread.forgotten)])
 
     def _find_duplicates(self, op: Invoke, record: Answered, messages: Sequence[HistoryMessage]) -> None:
         ids = Counter(message.id for message in messages if message.id)
@@ -109,12 +136,13 @@ class History(Checker):
                 witness = f"user {op.user} finds what the {role} said {count} times: {text[:_SHOWN]!r}"
                 self._tell("duplicate", op, record, witness)
 
-    def _find_answers(self, op: Invoke, record: Answered, messages: Sequence[HistoryMessage], thread: _Thread) -> None:
+    def _find_answers(
+        self, op: Invoke, record: Answered, messages: Sequence[HistoryMessage], expected: Sequence[_Said]
+    ) -> None:
         questions = [message.text for message in messages if message.role == "user"]
         said = "".join(message.text for message in messages if message.role == "assistant")
         place = 0
-        for run, answer in thread.answers[: self._reading.get(op.op, 0)]:
-            question = thread.questions[run]
+        for run, question, answer in expected:
             if question and not any(question in text for text in questions):
                 witness = f"user {op.user} does not find what they asked in run {run!r}: {question[:_SHOWN]!r}"
                 self._tell("missing", op, record, witness, run)

@@ -6,6 +6,7 @@ in pieces; and events of threads and runs that the user never asked for.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -17,8 +18,21 @@ from goldenpath.lab.stream import SeenRun, Stream
 
 _WHOLE: Final = b"}]\n \"',;:"
 """No canary goes on behind one of these."""
-_KNOWN: Final = 1_000
+_RUNS: Final = 1_000
 """How many runs of a thread are known at a time."""
+_THREADS: Final = 1_000
+"""How many threads of a user."""
+
+
+class _Thread:
+    """One that its user asked for."""
+
+    __slots__ = ("forgetful", "runs")
+
+    def __init__(self) -> None:
+        self.runs: dict[str, None] = {}
+        self.forgetful = False
+        """Whether it has more runs than are known: one that is not may still be the user's own."""
 
 
 class Isolation(Checker):
@@ -31,28 +45,36 @@ class Isolation(Checker):
         super().__init__()
         self._canaries = canaries
         self._mark = canaries.mark
-        self._threads: dict[int, set[str]] = {}
-        self._runs: dict[tuple[int, str], dict[str, None]] = {}
-        self._forgetful: set[tuple[int, str]] = set()
-        """Threads with more runs than are known: one that is not may still be the user's own."""
+        self._threads: dict[int, OrderedDict[str, _Thread]] = {}
+        self._forgetful: set[int] = set()
+        """Users with more threads than are known: one that is not may still be their own."""
         self._intrusions: dict[int, Invoke] = {}
         """Those under way that have met a refusal so far."""
         self._tails: dict[int, bytes] = {}
 
     def invoked(self, op: Invoke) -> None:
         if op.kind in ("ask", "attach"):
-            self._threads.setdefault(op.user, set()).add(op.thread)
-        if op.kind == "ask":
             self._own(op)
         elif op.kind == "intrude":
             self._intrusions[op.op] = op
 
     def _own(self, op: Invoke) -> None:
-        runs = self._runs.setdefault((op.user, op.thread), {})
-        runs[op.run] = None
-        if len(runs) > _KNOWN:
-            del runs[next(iter(runs))]
-            self._forgetful.add((op.user, op.thread))
+        threads = self._threads.get(op.user)
+        if threads is None:
+            threads = self._threads[op.user] = OrderedDict()
+        thread = threads.get(op.thread)
+        if thread is None:
+            thread = threads[op.thread] = _Thread()
+            if len(threads) > _THREADS:
+                threads.popitem(last=False)
+                self._forgetful.add(op.user)
+        else:
+            threads.move_to_end(op.thread)
+        if op.kind == "ask":
+            thread.runs[op.run] = None
+            if len(thread.runs) > _RUNS:
+                del thread.runs[next(iter(thread.runs))]
+                thread.forgetful = True
 
     def received(self, record: Received) -> None:
         self.checked += 1
@@ -80,12 +102,15 @@ class Isolation(Checker):
 
     def _is_own(self, stream: Stream, run: str, at: float) -> None:
         user, thread = stream.user, stream.thread
-        if thread not in self._threads.get(user, ()):
+        threads = self._threads.get(user)
+        own = threads.get(thread) if threads is not None else None
+        if own is None:
+            if user in self._forgetful:
+                return
             witness = f"user {user} received events of thread {thread!r}, which they never asked for"
             self.violate("stray", at, user, witness, thread=thread, run=run)
             return
-        asked = self._runs.get((user, thread))
-        if asked and run not in asked and (user, thread) not in self._forgetful:
+        if own.runs and run not in own.runs and not own.forgetful:
             witness = f"user {user} received events of run {run!r} in thread {thread!r}, which they never started"
             self.violate("stray", at, user, witness, thread=thread, run=run)
 

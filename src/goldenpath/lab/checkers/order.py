@@ -77,6 +77,9 @@ class Order(Checker):
             self._readings[stream] = _Reading(middle=frame.seq != 0, seq=frame.seq)
 
     def gone(self, stream: Stream, record: Closed) -> None:  # noqa: ARG002
+        self.forgotten(stream)
+
+    def forgotten(self, stream: Stream) -> None:
         self._readings.pop(stream, None)
 
     def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:

@@ -111,6 +111,9 @@ class Resume(Checker):
             self._tell("forgotten", stream, f"{where}, but {seen} had been seen", at)
 
     def gone(self, stream: Stream, record: Closed) -> None:  # noqa: ARG002
+        self.forgotten(stream)
+
+    def forgotten(self, stream: Stream) -> None:
         self._log_of.pop(stream, None)
         self._due.pop(stream, None)
 
@@ -190,6 +193,7 @@ class Resume(Checker):
             log = self._logs[key] = _Log(epoch)
             if len(self._logs) > _LOGS:
                 self._logs.popitem(last=False)
+        log.epoch = log.epoch or epoch  # of a thread that was forgotten meanwhile only its next subscription says it
         self._log_of[stream] = log
         return log
 

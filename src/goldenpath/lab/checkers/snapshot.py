@@ -61,3 +61,6 @@ class Snapshot(Checker):
 
     def gone(self, stream: Stream, record: Closed) -> None:  # noqa: ARG002
         self._forget(stream)
+
+    def forgotten(self, stream: Stream) -> None:
+        self._forget(stream)
