@@ -77,6 +77,8 @@ class Benchmark:
     sample: Callable[[Side, Options], Figures]
     sides: tuple[Side, ...] = ("goldenpath", "peer")
     repetitions: int = 5
+    arguments: str = ""
+    """What its own command line was given besides the options that all have."""
 
     def _undisturbed(self, side: Side, options: Options, retries: int) -> Figures:
         """A repetition during which nobody else used the cores much, or the last of `1 + retries`."""
@@ -295,7 +297,7 @@ def main(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> int:
     path = None if directory is None else directory / f"{benchmark.name}.json"
     if path is not None:
         path.unlink(missing_ok=True)  # one that fails must not leave the figures of an earlier one
-    command = f"python -m bench.{benchmark.name}"
+    command = f"python -m bench.{benchmark.name} {benchmark.arguments}".rstrip()
     for name in ("repetitions", "sides", "retries"):
         if getattr(options, name) != parser.get_default(name):
             command += f" --{name} {getattr(options, name)}"

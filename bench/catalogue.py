@@ -20,4 +20,7 @@ NAMES: Final = (
     "fairness",
     "load_client",
     "lab_engine",
+    "honesty",
+    "lab_peers",
+    "judging",
 )

@@ -12,18 +12,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
 
 import psutil
 
-Side = Literal["goldenpath", "peer", "peer-sqlite", "replay"]
+Side = Literal["goldenpath", "peer", "peer-sqlite", "replay", "truth", "lab", "locust", "k6", "k6-few", "k6-ample"]
 LABELS: Final[dict[str, str]] = {
     "goldenpath": "goldenpath",
     "peer": "FastAPI by hand",
     "peer-sqlite": "FastAPI by hand + SQLite",
     "replay": "prepared frames",
+    "truth": "the truth, by arithmetic",
+    "lab": "goldenpath lab",
+    "locust": "Locust",
+    "k6": "k6",
+    "k6-few": "k6, too few VUs",
+    "k6-ample": "k6, VUs enough",
 }
 SERVER_CORE: Final = 0
 CLIENT_CORE: Final = 1
@@ -50,6 +57,12 @@ def pin(core: int) -> bool:
         return False
     os.sched_setaffinity(0, {core})
     return True
+
+
+def pinned(command: Sequence[str], core: int) -> list[str]:
+    """The command that does the same on one core, where the platform can and there is more than one."""
+    taskset = shutil.which("taskset")
+    return [taskset, "-c", str(core), *command] if taskset and (os.cpu_count() or 1) > 1 else [*command]
 
 
 def raise_file_limit() -> int:
@@ -122,8 +135,7 @@ class Server:
             if self.side == "peer-sqlite":
                 run += ["--sqlite", str(self.directory / "chat.db")]
         run += self._arguments
-        taskset = shutil.which("taskset")
-        return [taskset, "-c", str(SERVER_CORE), *run] if taskset and (os.cpu_count() or 1) > 1 else run
+        return pinned(run, SERVER_CORE)
 
     def spawn(self) -> None:
         """Start the process without waiting for it."""

@@ -36,9 +36,9 @@ def template() -> list[bytes]:
     }
     deltas = iter(workload.deltas(mark))
     for kind in workload.EVENT_TYPES:
-        value = (
-            f',"messageId":"msg_0123456789ab","delta":"{next(deltas)}"' if "CONTENT" in kind else values.get(kind, "")
-        )
+        value = values.get(kind, "")
+        if kind.startswith("TEXT_MESSAGE"):
+            value = ',"messageId":"msg_0123456789ab"' + (f',"delta":"{next(deltas)}"' if "CONTENT" in kind else "")
         frames.append(f'{{"thread_id":"THREAD","run_id":"RUN","seq":%d,"event":{{"type":"{kind}"{value}}}}}'.encode())
     return frames
 
@@ -52,6 +52,9 @@ class Connection(WSListener):
         self._seq = 0
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.CLOSE:
+            transport.send_close()
+            transport.disconnect()
         if frame.msg_type is not WSMsgType.TEXT:
             return
         found = FIELDS.search(frame.get_payload_as_bytes())

@@ -1,7 +1,7 @@
 """A chat that answers at once, but stands still for one second in every five: the reference case of honest load.
 
-`python frozen_server.py` prints its port, and at the end when it answered each run, by its own clock. It speaks as much
-of the goldenpath protocol as a run needs, without HTTP.
+`python -m bench.peers.frozen` prints its port, and at the end when it answered each run, by its own clock. It speaks as
+much of the goldenpath protocol as a run needs, without HTTP.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ class Connection(WSListener):
         self._seqs: dict[str, int] = {}
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.CLOSE:
+            transport.send_close()
+            transport.disconnect()
         if frame.msg_type is not WSMsgType.TEXT:
             return
         command = json.loads(frame.get_payload_as_bytes())
@@ -52,17 +55,17 @@ class Connection(WSListener):
 async def main() -> None:
     """Serve until stdin ends, which is when whoever started it is gone."""
 
-    def accept(request: WSUpgradeRequest) -> WSListener:
+    def accept(request: WSUpgradeRequest) -> WSListener:  # noqa: ARG001
         return Connection(answered)
 
     answered: dict[str, float] = {}
     server = await ws_create_server(accept, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
+    print(server.sockets[0].getsockname()[1], flush=True)
     gone = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     freezing = asyncio.create_task(freeze())
     await gone
     freezing.cancel()
-    print(json.dumps(answered), flush=True)  # noqa: T201
+    print(json.dumps(answered), flush=True)
 
 
 async def freeze() -> None:
