@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import psutil
+import pytest
 
-from tests.gateway.rawsocket import PING, PONG, TEXT, RawSocket, command, frame, upgraded
+from tests.gateway.rawsocket import CONTINUATION, PING, PONG, TEXT, RawSocket, command, frame, upgraded
 from tests.gateway.users import User
 from tests.serverprocess import ServerProcess
 
@@ -100,4 +101,19 @@ async def test_pings_that_come_at_once_are_answered_by_one_pong(server: ServerPr
             heard.append(int(payload))
     assert heard == sorted(heard)
     assert len(heard) < count / 20
+    await user.http.aclose()
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG, CONTINUATION])
+async def test_of_a_flood_of_frames_that_say_nothing_little_is_read_at_once(server: ServerProcess, opcode: int) -> None:
+    """They cost their sender nothing: on a few sockets they would take every other turn."""
+    count = 20_000
+    user = User(server)
+    beginning = frame(TEXT, b"", fin=False) if opcode == CONTINUATION else b""
+    async with upgraded(server, user.token) as socket:
+        began = time.monotonic()
+        await socket.send(beginning, frame(opcode, b"", fin=opcode != CONTINUATION) * count, frame(PING, b"last"))
+        while (await socket.frame()) != (PONG, b"last"):
+            pass
+        assert time.monotonic() - began > 0.3
     await user.http.aclose()

@@ -89,6 +89,7 @@ class Server:
             event_log=self.event_log,
             commits=commits,
             accounts=self.accounts,
+            turns=turns,
             clock=clock,
             settings=settings,
         )

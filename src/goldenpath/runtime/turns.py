@@ -21,6 +21,8 @@ from goldenpath.wire.ids import UserId
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+LONG: Final = 64 * 1024
+"""Reading so many bytes of JSON is such work, too: a megabyte of empty lists takes 60 ms."""
 MAX_WAITING: Final = 64
 """How many pieces of one user's work may wait; a socket asks for one at a time, so only a flood of calls has more."""
 REMEMBERED: Final = 1024

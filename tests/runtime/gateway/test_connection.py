@@ -14,7 +14,9 @@ from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.connection import Connection
 from goldenpath.runtime.gateway.ws_transport import HIGH_WATER
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.turns import LONG
 from goldenpath.wire.ids import SessionId, UserId
+from tests.runtime.runs import turns
 from tests.wsclient import PATIENCE
 
 Frame = dict[str, Any]
@@ -145,3 +147,22 @@ async def test_a_reader_is_kept_while_it_takes_something_and_closed_when_it_does
     clock.advance(3.0)
     connection.tick(clock.monotonic())
     assert wire.closed == [4508]
+
+
+async def test_a_long_command_waits_for_its_users_turn_and_for_nobody_elses(tmp_path: Path) -> None:
+    """A megabyte of JSON can take the event loop for many milliseconds; on many sockets it would take it for good."""
+    clock = ManualClock()
+    server = App(Settings(environment="testing", data_dir=str(tmp_path)), clock=clock).build()
+    (busy, wire), (bob, other) = connect(server), connect(server, "bob")
+    long_ping = json.dumps({"id": "long", "op": "ping", "padding": "x" * LONG}).encode()
+    async with server.gateway.reading(busy.principal, LONG):
+        clock.advance(1.0)  # what was read took so long
+    for connection in (busy, bob):
+        connection.on_message(long_ping, binary=False)
+        connection.on_message(b'{"id":"short","op":"ping"}', binary=False)
+    await other.until(lambda frame: frame.get("re") == "short")
+    await turns()
+    assert [frame["re"] for frame in wire.frames if "re" in frame] == []
+    clock.advance(1.0)
+    await wire.until(lambda frame: frame.get("re") == "short")
+    assert [frame["re"] for frame in wire.frames if "re" in frame] == ["long", "short"]

@@ -21,6 +21,7 @@ def gateway(runs: Runs) -> Gateway:
         event_log=runs.event_log,
         commits=runs.event_log.commits,
         accounts=Accounts(runs.settings, MemoryAccounts(), runs.clock, b"s" * 32),
+        turns=runs.turns,
         clock=runs.clock,
         settings=runs.settings,
     )

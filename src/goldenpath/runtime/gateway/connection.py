@@ -20,6 +20,7 @@ from goldenpath.runtime.gateway.peers import Reservation
 from goldenpath.runtime.gateway.subscriptions import Subscriptions
 from goldenpath.runtime.gateway.ws_transport import HIGH_WATER, WsTransport
 from goldenpath.runtime.interfaces import RunRow
+from goldenpath.runtime.turns import LONG
 from goldenpath.wire import commands
 from goldenpath.wire.commands import (
     AttachCommand,
@@ -185,7 +186,9 @@ class Connection:
         while command is None and self._spent < TURN_COMMANDS and not self._is_full:
             if not self._inbox:
                 return
-            command = self._next_command()
+            if len(self._inbox[0][0]) >= LONG:
+                break
+            command = self._take(*self._next_line())
             if isinstance(command, PingCommand):
                 self._pong(command)
                 command = None
@@ -198,9 +201,8 @@ class Connection:
         """Whether the client must read before it is answered more: what it asks for may be large."""
         return self._transport.buffered >= HIGH_WATER
 
-    def _next_command(self) -> Command | None:
-        """Take in the next line; None where it holds no command: it is answered already."""
-        line, binary = self._next_line()
+    def _take(self, line: bytes, binary: bool) -> Command | None:
+        """Take in a line; None where it holds no command: it is answered already."""
         self._spent += 1 + len(line) // COMMAND_BYTES
         taken = self._state.receive(line, binary=binary)
         if not isinstance(taken, list):
@@ -208,6 +210,13 @@ class Connection:
         for effect in taken:
             self._carry_out(effect)
         return None
+
+    async def _next_command(self) -> Command | None:
+        line, binary = self._next_line()
+        if len(line) < LONG:
+            return self._take(line, binary)
+        async with self._gateway.reading(self.principal, len(line)):
+            return self._take(line, binary)
 
     def _next_line(self) -> tuple[bytes, bool]:
         message, binary = self._inbox[0]
@@ -238,7 +247,7 @@ class Connection:
                 if self._is_full:
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
-                command = self._next_command() if self._inbox else None
+                command = await self._next_command() if self._inbox else None
         finally:
             self._busy = False
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +26,7 @@ from goldenpath.runtime.recovery import Recovery
 from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import ThreadLog
+from goldenpath.runtime.turns import LONG, Turns
 from goldenpath.wire.commands import Limits
 from goldenpath.wire.errors import GOING_AWAY, UNAUTHORIZED, RequestError
 from goldenpath.wire.ids import SessionId
@@ -61,9 +63,11 @@ class Gateway:
         event_log: EventLog,
         commits: GroupCommit,
         accounts: Accounts,
+        turns: Turns,
         clock: Clock,
         settings: Settings,
     ) -> None:
+        self._turns = turns
         self.dispatcher = dispatcher
         self.scheduler = scheduler
         self._recovery = recovery
@@ -112,6 +116,15 @@ class Gateway:
                 self.peers.tick(now)
             except Exception:
                 _logger.exception("tick_failed")
+
+    @asynccontextmanager
+    async def reading(self, principal: Principal, size: int) -> AsyncIterator[None]:
+        """The user's turn to have `size` bytes of JSON read, in the block. Cancelling is safe."""
+        if size < LONG:
+            yield
+        else:
+            async with self._turns.ahead(principal.user_id):
+                yield
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run `coroutine` in the background; a failure is logged."""

@@ -15,7 +15,7 @@ from goldenpath.runtime.dispatcher import RunRequest
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.handshake import bearer_token
 from goldenpath.runtime.gateway.legacy import to_0x
-from goldenpath.runtime.gateway.request import Answer, Request, answer
+from goldenpath.runtime.gateway.request import Answer, Request, answer, parse
 from goldenpath.runtime.gateway.sse import SseStream
 from goldenpath.runtime.interfaces import RunRow, ThreadRow
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
@@ -95,7 +95,9 @@ class HttpApi:
         agent = request.path["agent"]
         if not is_name(agent):
             raise RequestError("bad_request", "agent is not a valid name")
-        given = await request.json(RunAgentInput, self._limit)
+        body = await request.body(self._limit)
+        async with gateway.reading(principal, len(body)):
+            given = parse(body, RunAgentInput, nested=True)
         principal = await self.principal(request)  # again: the session may have ended while the body came
         legacy = _is_legacy(given)
         if given.thread_id is None or given.run_id is None:

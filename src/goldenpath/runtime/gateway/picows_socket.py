@@ -35,6 +35,10 @@ CLOSE_TIMEOUT: Final = 5.0
 READ_BUFFER: Final = 2048
 READ_BYTES: Final = 16 * 1024
 """How much is read from one connection before others have their turn."""
+IDLE_FRAMES: Final = 256
+"""With more pings, pongs and fragments in one read it is a flood, of which nothing is read for a while."""
+REST: Final = 0.1
+"""For how long, in seconds."""
 PROTOCOL_ERROR: Final = 1002
 
 
@@ -65,6 +69,10 @@ class PicowsSocket(WSListener):
         """What the latest ping wants to hear."""
         self._paused = False
         """Whether the connection wants to hear nothing for now."""
+        self._idle_frames = 0
+        """How many frames of a read said nothing."""
+        self._resting = False
+        """Whether others have their turn."""
         self._closing = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -112,7 +120,7 @@ class PicowsSocket(WSListener):
 
     def resume_reading(self) -> None:
         self._paused = False
-        if not self._closed:
+        if not (self._resting or self._closed):
             self._underlying.resume_reading()
 
     # --- WSListener ---------------------------------------------------------------------------------------------------
@@ -144,9 +152,9 @@ class PicowsSocket(WSListener):
             self._continue(frame)
         elif kind == WSMsgType.PING:
             self._pong = frame.get_payload_as_bytes()
-            self.connection.on_heard()
+            self._heard()
         elif kind == WSMsgType.PONG:
-            self.connection.on_heard()
+            self._heard()
         elif kind == WSMsgType.CLOSE:
             if not self._closing:
                 self._closing = True
@@ -168,15 +176,22 @@ class PicowsSocket(WSListener):
             message, self._parts = bytes(self._parts), None
             self.connection.on_message(message, binary=self._parts_binary)
         else:
-            self.connection.on_heard()
+            self._heard()
 
     def on_read(self, *, more: bool) -> None:
         """All frames that a read brought were delivered; `more`: there may be more to read."""
         self._answer_ping()
-        if more and not (self._paused or self._closed):
+        flooded, self._idle_frames = self._idle_frames > IDLE_FRAMES, 0
+        if (more or flooded) and not (self._paused or self._closed):
             # The event loop would read on for as long as there is something.
             self._underlying.pause_reading()
-            asyncio.get_running_loop().call_soon(self._read_on)
+            self._resting = True
+            asyncio.get_running_loop().call_later(REST if flooded else 0, self._read_on)
+
+    def _heard(self) -> None:
+        """A frame came that only says that the client is there, or goes on."""
+        self._idle_frames += 1
+        self.connection.on_heard()
 
     def _answer_ping(self) -> None:
         """One pong for all pings that came together. Who does not read gets none: they would fill our memory."""
@@ -185,6 +200,7 @@ class PicowsSocket(WSListener):
         self._pong = None
 
     def _read_on(self) -> None:
+        self._resting = False
         if not (self._paused or self._closed):
             self._underlying.resume_reading()
 

@@ -165,19 +165,23 @@ class Request:
                     size += len(part)
 
     async def json(self, shape: type[T], limit: int) -> T:
-        """The body as `shape`. Raises as `body` does, and `RequestError` (`bad_request`)."""
-        data = await self.body(limit)
-        try:
-            value = msgspec.json.decode(data, type=shape)
-        except UnicodeError:
-            raise RequestError("bad_request", "the body is not UTF-8") from None
-        except RecursionError:
-            raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}") from None
-        except msgspec.MsgspecError as error:
-            raise RequestError("bad_request", f"the body: {error}") from None
-        if is_too_deep(data):
-            raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}")
-        return value
+        """The body as `shape`. Raises as `body` and `parse` do."""
+        return parse(await self.body(limit), shape)
+
+
+def parse(body: bytes, shape: type[T], *, nested: bool = False) -> T:
+    """A body as `shape`; `nested`: it may hold any JSON somewhere. Raises `RequestError` (`bad_request`)."""
+    try:
+        value = msgspec.json.decode(body, type=shape)
+    except UnicodeError:
+        raise RequestError("bad_request", "the body is not UTF-8") from None
+    except RecursionError:
+        raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}") from None
+    except msgspec.MsgspecError as error:
+        raise RequestError("bad_request", f"the body: {error}") from None
+    if nested and is_too_deep(body):
+        raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}")
+    return value
 
 
 class Answer(msgspec.Struct, frozen=True):
