@@ -195,10 +195,15 @@ async def until(user: User, path: str, wanted: int) -> dict[str, Any]:
     return found
 
 
-async def metric(user: User, name: str) -> float:
-    text = (await user.http.get("/metrics")).text
-    (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
-    return float(line.split(" ")[1])
+async def until_metric(user: User, name: str, wanted: float) -> None:
+    """Wait for a figure, which may be a moment old."""
+    async with asyncio.timeout(20):
+        while True:
+            text = (await user.http.get("/metrics")).text
+            (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+            if float(line.split(" ")[1]) == wanted:
+                return
+            await asyncio.sleep(0.02)
 
 
 async def test_a_store_that_fails_takes_the_server_out_of_traffic_and_loses_nothing(launch: Launch) -> None:
@@ -208,7 +213,7 @@ async def test_a_store_that_fails_takes_the_server_out_of_traffic_and_loses_noth
     async with user.connect() as socket:
         before = await socket.run("before", thread_id="t1")
         assert (await user.get("/health"))["status"] == "ok"
-        assert await metric(user, "goldenpath_log_healthy") == 1
+        await until_metric(user, "goldenpath_log_healthy", 1)
         store.fail()
         run = {"op": "run", "agent": "echo", "text": "meanwhile", "thread_id": "t1", "run_id": "r2"}
         await socket.send({"id": "r2", **run})
@@ -216,7 +221,7 @@ async def test_a_store_that_fails_takes_the_server_out_of_traffic_and_loses_noth
         assert (problem["code"], problem["retryable"]) == ("overloaded", True)
         assert (await user.http.get("/livez")).status_code == 200
         assert (await user.get("/health"))["status"] == "degraded"
-        assert await metric(user, "goldenpath_log_healthy") == 0
+        await until_metric(user, "goldenpath_log_healthy", 0)
         async with user.connect() as other:  # who reads is served, and sees nothing that is not durable
             assert (await other.ok("attach", thread_id="t1", after={"seq": 0}))["head"] == before[-1]["seq"]
         assert not socket.events("t1", "r2")
@@ -224,7 +229,7 @@ async def test_a_store_that_fails_takes_the_server_out_of_traffic_and_loses_noth
         await until(user, "/readyz", 200)
         events = await socket.ended("t1", "r2")
         assert [frame["seq"] for frame in events] == list(range(events[0]["seq"], events[-1]["seq"] + 1))
-        assert await metric(user, "goldenpath_log_healthy") == 1
+        await until_metric(user, "goldenpath_log_healthy", 1)
     await user.http.aclose()
 
 
@@ -242,7 +247,7 @@ async def test_a_server_is_not_ready_before_what_was_interrupted_has_its_end(lau
     assert (problem["status"], problem["code"], problem["retryable"]) == (503, "overloaded", True)
     assert (await user.http.get("/livez")).status_code == 200
     assert (await user.get("/health"))["status"] == "degraded"
-    assert await metric(user, "goldenpath_log_healthy") == 0
+    await until_metric(user, "goldenpath_log_healthy", 0)
     store.work()
     await until(user, "/readyz", 200)
     assert await status(user, "t1", "r1") == "interrupted"
