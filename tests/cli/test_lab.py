@@ -125,13 +125,26 @@ def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], why: str,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_the_run_with_the_report_of_what_was_seen(tmp_path: Path) -> None:
+def test_a_lab_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    command = [*COMMAND, "run", "sustained", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert "sustained" in process.stdout.readline()  # the load begins
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    assert len(started) == 2  # a worker and a server
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert alive == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_the_report_of_what_was_seen(number: int, tmp_path: Path) -> None:
     command = [*COMMAND, "run", "sustained", "soak", "--rate", "50", "--duration", "60", "--out", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "sustained" in process.stdout.readline()  # the load begins
         assert "runs" in process.stdout.readline()
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         stdout, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 2
     assert "interrupted" in stdout

@@ -97,11 +97,13 @@ async def _run(jobs: Sequence[Job], console: Console) -> int:
     for job in jobs:
         shown = _Shown(console, job)
         experiment = Experiment(job, shown)
-        loop.add_signal_handler(signal.SIGINT, experiment.interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, experiment.interrupt)
         try:
             await experiment.run()
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
             shown.end()
         results.append(judge_directory(job.directory))
         show_result(console, results[-1])

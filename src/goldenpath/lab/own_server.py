@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import re
 import secrets
@@ -19,6 +20,13 @@ from goldenpath.lab.targets import TargetSpec
 _START: Final = 30.0
 """Seconds that it may take until it listens, and until it has ended."""
 _TAIL: Final = 400
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def _end_with_parent() -> None:
+    """In the child: SIGTERM when the lab is gone, however it went. Only on Linux does it see a kill -9 of the lab."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class OwnServer:
@@ -60,6 +68,7 @@ class OwnServer:
                 stderr=log,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the lab: it stops its server when it is done
+                preexec_fn=_end_with_parent,
             )
         assert self._process.stdout is not None
         try:
