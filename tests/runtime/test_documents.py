@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from goldenpath.runtime.run import Run
+from goldenpath.runtime.run import UNFOLDED_WORK, Run
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.messages import ActivityMessage
+from goldenpath.wire.transcript import Transcript
 from tests.runtime.logs import LiveRun, Logs
 from tests.runtime.runs import Runs, make_run, until
 from tests.runtime.stagehand import Stagehand
@@ -102,6 +103,16 @@ async def test_what_patches_copy_counts_as_the_runs(logs: Logs, live: LiveRun) -
 
     with pytest.raises(RequestError, match=f"more than {10 * LIMIT} bytes"):
         await copy_on()
+
+
+async def test_what_patches_ask_for_is_folded_as_they_come(logs: Logs, live: LiveRun) -> None:
+    """At the end of the run it would be done at once, and everybody would wait."""
+    run = make_run(logs, live, max_event_bytes=UNFOLDED_WORK * 2, max_run_bytes=UNFOLDED_WORK * 100)
+    run._log.transcript = Transcript()
+    await run.emit(snapshot({"big": "x" * (UNFOLDED_WORK // 2), "copy": None}))
+    for _ in range(2):
+        await run.emit(activity([{"op": "copy", "from": "/big", "path": "/copy"}]))
+    assert run._log.folded == run._log.head
 
 
 async def test_an_activity_of_an_earlier_run_is_known() -> None:

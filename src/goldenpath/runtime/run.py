@@ -36,6 +36,10 @@ AHEAD_EVENTS: Final = 64
 """How many events a run may be ahead of the disk; with the next one its agent waits for the commit."""
 AHEAD_BYTES: Final = 256 * 1024
 """The same in bytes."""
+WORK_WEIGHT: Final = 8
+"""A byte that a patch reads and writes takes as long to fold as so many that are said."""
+UNFOLDED_WORK: Final = 256 * 1024
+"""When patches asked for more than this, in bytes, it is folded."""
 _CHUNKS: Final = (ev.TextMessageChunk, ev.ToolCallChunk, ev.ReasoningMessageChunk)
 _DOCUMENTS: Final = (ev.StateSnapshot, ev.StateDelta, ev.ActivitySnapshot, ev.ActivityDelta, ev.MessagesSnapshot)
 MAX_THREADS: Final = 8
@@ -90,6 +94,8 @@ class Run:
         self.limits = limits
         self.order = RunOrder()
         self._size = 0
+        self._unfolded = 0
+        """What patches ask for that the transcript has not taken in yet, in bytes."""
         self._ending_size = 0
         self.group: asyncio.TaskGroup | None = None
         """Set by the engine while the agent runs."""
@@ -148,11 +154,23 @@ class Run:
         self.order.check(event)
         if isinstance(event, _DOCUMENTS):
             try:
-                self._size += self._documents.take(event, data)
+                work = self._documents.take(event, data)
             except PatchTooLargeError as error:
                 raise RequestError("payload_too_large", str(error)) from None
+            self._size += WORK_WEIGHT * work
+            self._unfolded += work
         if self.append(data):
             await self.keep_pace()
+        if self._unfolded > UNFOLDED_WORK:
+            await self._fold()
+
+    async def _fold(self) -> None:
+        """Have the transcript take in what was said: all that patches ask for at once would keep everybody waiting."""
+        self._unfolded = 0
+        head = self._log.head
+        while self._log.visible < head:
+            await self._room()
+        self._log.fold(self._log.visible)
 
     @property
     def closed(self) -> bool:
@@ -187,10 +205,13 @@ class Run:
         """Wait until the run is no longer too far ahead of the disk."""
         log = self._log
         while log.head - log.visible >= AHEAD_EVENTS or log.appended_size >= AHEAD_BYTES:
-            try:
-                await self._commits.room(log)
-            except LogDeletedError:
-                raise RunEndedError(self.context.run_id) from None
+            await self._room()
+
+    async def _room(self) -> None:
+        try:
+            await self._commits.room(self._log)
+        except LogDeletedError:
+            raise RunEndedError(self.context.run_id) from None
 
     async def text(self, text: str, *, message_id: str | None = None) -> str:
         """Say a whole assistant message. Returns its id."""

@@ -16,12 +16,12 @@ from goldenpath.wire.errors import GoldenpathError
 
 MAX_DOCUMENT_BYTES: Final = 4 << 20
 """How large patches make a document where nobody says otherwise."""
-_WORK: Final = 16
+_WORK: Final = 2
 """One patch may read and write as much as so many of the largest documents have."""
-_MOVED: Final = 16
+_MOVED: Final = 64
 """So many items of a list that make room for one count as a byte."""
-_BRACKETS: Final = 16
-"""Counting the levels of a value takes as long as writing it so many times."""
+_LEVELS: Final = 4
+"""Counting the levels of a value takes as long as copying it so many times."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
@@ -42,12 +42,14 @@ class PatchedDocument:
     JSON; one that is larger already does not grow. Raises `PatchError` for what is no JSON.
     """
 
-    __slots__ = ("_holder", "_max_bytes", "_undo", "size", "work")
+    __slots__ = ("_depth", "_holder", "_limit", "_max_bytes", "_undo", "size", "work")
 
     def __init__(self, value: Any, max_bytes: int = MAX_DOCUMENT_BYTES) -> None:
         data = _written(value)
         self._holder = [_decode(data)]
-        self._max_bytes = max_bytes
+        self._max_bytes = self._limit = max_bytes
+        self._depth = _levels(data)
+        """It has no more levels; it may have fewer."""
         self._undo: list[Callable[[], object]] = []
         self.size = len(data)
         """How many bytes it has as JSON."""
@@ -77,12 +79,10 @@ class PatchedDocument:
             self._undo.clear()
 
     def _apply_all(self, patch: Sequence[dict[str, Any]]) -> None:
-        limit = max(self._max_bytes, self.size)
+        self._limit = max(self._max_bytes, self.size)
         enough = self.work + _WORK * self._max_bytes
         for operation in patch:
             self._apply(operation)
-            if self.size > limit:
-                raise PatchTooLargeError(f"the patch makes more than {limit} bytes")
             if self.work > enough:
                 raise PatchTooLargeError("the patch reads and writes too much")
 
@@ -93,27 +93,28 @@ class PatchedDocument:
             raise PatchError(f"{kind}: value is missing")
         match kind:
             case "add":
-                self._add(path, _written(operation["value"]), given=True)
+                self._add(path, _written(operation["value"]))
             case "replace":
                 self._look_up(path)
-                self._add(path, _written(operation["value"]), given=True, over=True)
+                self._add(path, _written(operation["value"]), over=True)
             case "remove":
                 self._remove(path)
             case "test":
                 if not _same(self._look_up(path), operation["value"]):
                     raise PatchError(f"test: another value at {operation['path']!r}")
             case "copy":
-                data = _encode(self._look_up(_parse(operation.get("from"))))
+                source = _parse(operation.get("from"))
+                data = _encode(self._look_up(source))
                 self.work += len(data)
-                self._add(path, data)
+                self._add(path, data, self._depth - len(source))
             case "move":
                 source = _parse(operation.get("from"))
-                self._look_up(source)
+                value = self._look_up(source)
                 if path == source:
                     return
                 if path[: len(source)] == source:
                     raise PatchError("move: a value cannot move into itself")
-                self._add(path, self._remove(source))
+                self._add(path, self._remove(source), self._depth - len(source), value)
             case _:
                 raise PatchError(f"unknown operation {kind!r}")
 
@@ -128,30 +129,40 @@ class PatchedDocument:
         a list of its own."""
         return (self._look_up(path[:-1]), path[-1]) if path else (self._holder, "0")
 
-    def _add(self, path: list[str], data: bytes, *, given: bool = False, over: bool = False) -> None:
-        """Put what `data` holds at `path`; in a list before what is there, or with `over` in its place.
-        `given`: by the patch itself."""
-        if len(path) + data.count(b"[") + data.count(b"{") > MAX_DEPTH:
-            self.work += 0 if given else _BRACKETS * len(data)
-            if len(path) + depth(data) > MAX_DEPTH:
-                raise PatchTooLargeError(f"the patch nests values deeper than {MAX_DEPTH}")
+    def _add(
+        self, path: list[str], data: bytes, levels: int | None = None, value: Any = None, *, over: bool = False
+    ) -> None:
+        """Put what `data` holds at `path`; in a list before what is there, or with `over` in its place. `levels`: it
+        has no more; None: it is the patch's own. `value`: what it holds, where that is not needed elsewhere."""
         parent, step = self._place(path)
         key = _key(parent, step, end=not over)
-        value = _decode(data)
         if isinstance(parent, list) and path and not over:
-            self.size += len(data) + bool(parent)
+            self._check(data, len(data) + bool(parent), len(path), levels)
             self.work += (len(parent) - key) // _MOVED
-            parent.insert(key, value)
+            parent.insert(key, _decode(data) if value is None else value)
             self._undo.append(lambda: parent.pop(key))
         elif isinstance(parent, list) or key in parent:
             before = parent[key]
-            self.size += len(data) - self._measure(before)
-            parent[key] = value
+            self._check(data, len(data) - self._measure(before), len(path), levels)
+            parent[key] = _decode(data) if value is None else value
             self._undo.append(lambda: parent.__setitem__(key, before))
         else:
-            self.size += len(_written(key)) + 1 + len(data) + bool(parent)
-            parent[key] = value
+            self._check(data, len(_written(key)) + 1 + len(data) + bool(parent), len(path), levels)
+            parent[key] = _decode(data) if value is None else value
             self._undo.append(lambda: parent.pop(key))
+
+    def _check(self, data: bytes, growth: int, above: int, levels: int | None) -> None:
+        """Count what `data` holds in, for a place inside so many others, where the document grows by `growth`."""
+        self.size += growth
+        if self.size > self._limit:
+            raise PatchTooLargeError(f"the patch makes more than {self._limit} bytes")
+        most = _levels(data) if levels is None else min(levels, _levels(data))
+        if above + most > MAX_DEPTH:
+            self.work += 0 if levels is None else _LEVELS * len(data)
+            most = depth(data)
+            if above + most > MAX_DEPTH:
+                raise PatchTooLargeError(f"the patch nests values deeper than {MAX_DEPTH}")
+        self._depth = max(self._depth, above + most)
 
     def _remove(self, path: list[str]) -> bytes:
         """Take away what is at `path`, and return it as JSON."""
@@ -205,6 +216,11 @@ def check_patch(patch: Sequence[dict[str, Any]]) -> None:
 def _check_kind(value: Any, *, to_object: bool) -> None:
     if to_object and not isinstance(value, dict):
         raise PatchError("the document would be no object")
+
+
+def _levels(data: bytes) -> int:
+    """It has no more levels than this: a bound that costs nothing."""
+    return min(data.count(b"[") + data.count(b"{"), MAX_DEPTH)
 
 
 def _written(value: Any) -> bytes:
