@@ -201,7 +201,7 @@ BENCHMARK = Benchmark(
         Row("record_ns", "a recorded value", "ns", budget=150, digits=0),
     ),
     sample=sample,
-    sides=("replay",),
+    sides=("lab",),
     repetitions=3,
 )
 

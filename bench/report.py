@@ -19,6 +19,8 @@ from bench.server import LABELS, ROOT
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 WHY = re.compile(r"<!-- why:(\S+) -->\n(.*?)\n?<!-- /why -->", re.DOTALL)
+OURS = ("goldenpath", "lab")
+"""The sides that have budgets."""
 UNEXPLAINED = "Why: not written yet. Say what a profile (`python -m bench.hotspots`) shows."
 PAGE = ROOT / "docs" / "performance.md"
 Result = Mapping[str, Any]
@@ -34,9 +36,15 @@ def number(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
 
 
+def ours_of(row: Result) -> Mapping[str, float] | None:
+    """What the server or the lab reached; None: no figure."""
+    measured: Mapping[str, Mapping[str, float]] = row["measured"]
+    return next((measured[side] for side in OURS if side in measured), None)
+
+
 def judge(row: Result) -> str:
     """How goldenpath's figure stands to its budget, in words."""
-    measured = row["measured"].get("goldenpath")
+    measured = ours_of(row)
     if measured is None:
         return "no figure"
     value, budget, stretch = measured["median"], row["budget"], row["stretch"]
@@ -68,7 +76,7 @@ def budgets(results: Sequence[Result]) -> list[str]:
         for row in result["rows"]:
             if row["budget"] is None:
                 continue
-            ours, peer = (row["measured"].get(side) for side in ("goldenpath", "peer"))
+            ours, peer = ours_of(row), row["measured"].get("peer")
             unit = f" ({row['unit']})" if row["unit"] else ""
             rows.append(
                 [
