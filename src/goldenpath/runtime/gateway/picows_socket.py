@@ -58,6 +58,22 @@ class PicowsLogs(logging.LoggerAdapter[logging.Logger]):
 class PicowsSocket(WSListener):
     """`WsTransport` over picows, and the listener that puts its frames together."""
 
+    __slots__ = (
+        "_closed",
+        "_closing",
+        "_idle_frames",
+        "_parts",
+        "_parts_binary",
+        "_paused",
+        "_pong",
+        "_resting",
+        "_timer",
+        "_transport",
+        "_underlying",
+        "connection",
+        "max_message_bytes",
+    )
+
     def __init__(self, max_message_bytes: int) -> None:
         self.max_message_bytes = max_message_bytes
         self._transport: WSTransport
