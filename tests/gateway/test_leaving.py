@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from goldenpath.runtime.turns import MAX_WAITING
 from tests.gateway.rawsocket import HttpAnswer, raw
 from tests.gateway.users import User, program, run_input
 from tests.serverprocess import ServerProcess
@@ -50,7 +51,8 @@ async def test_calls_beyond_the_bound_are_refused_and_the_others_end_with_their_
         while await figure(user, "waiting") or await figure(user, "working"):
             await asyncio.sleep(0.01)
     taken = await figure(user, "taken_total") - before
-    assert taken < CALLS // 4, "the server worked for clients that had left"
+    # Some had their turn while their clients were there; had those that waited then had theirs too, it were more.
+    assert taken < MAX_WAITING, "the server worked for clients that had left"
     assert len(await user.get("/v1/threads/t1/messages")) > 0
 
 
