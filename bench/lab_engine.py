@@ -102,10 +102,13 @@ def sample(side: Side, options: Options) -> Figures:  # noqa: ARG001
     figures: Figures = {"clean": True, "verdict": "clean", "record_ns": _record()}
     for key, together in (("single", 1), ("coalesced", 25)):
         with Server("replay", arguments=("--together", str(together))) as server:
-            figures |= _keyed(key, uvloop.run(_stream(server.url, options.pick(ASKED, 2))), figures)
+            figures |= _keyed(
+                key, uvloop.run(_drive(server.url, USERS, Looping(iterations=options.pick(ASKED, 2)))), figures
+            )
     with Server("replay", arguments=("--delay-ms", str(DELAY_MS))) as server:
         users, seconds = options.pick(PACED_USERS, 50), options.pick(int(PACED_SECONDS), 2)
-        figures |= _keyed("paced", uvloop.run(_paced(server.url, users, float(seconds))), figures)
+        arrivals = Looping(iterations=None, seconds=float(seconds), over=2.0)
+        figures |= _keyed("paced", uvloop.run(_drive(server.url, users, arrivals)), figures)
     with Server("replay") as server:
         figures |= uvloop.run(_connect(server.url, options.pick(CONNECTIONS, 500)))
     return figures
@@ -119,11 +122,10 @@ def _keyed(key: str, measured: Figures, figures: Figures) -> Figures:
     return keyed
 
 
-async def _stream(url: str, asked: int) -> Figures:
-    """Users who ask again at once: frames of all of them a second of this core."""
+async def _drive(url: str, users: int, arrivals: Looping) -> Figures:
+    """Users who ask by these arrivals: how many events this core takes in, and what it costs."""
     async with stand(url) as lab:
-        load = Load(users=USERS, arrivals=Looping(iterations=asked), seed=1)
-        runner = Runner(load, Asking(threads=1, characters=16), lab.user)
+        runner = Runner(Load(users=users, arrivals=arrivals, seed=1), Asking(threads=1, characters=16), lab.user)
         await runner.set_up()
         gc.collect()
         gc.freeze()
@@ -133,22 +135,6 @@ async def _stream(url: str, asked: int) -> Figures:
         events = lab.judge.events
         await runner.close()
         return {"per_second": events / wall, "per_cpu_second": events / cpu, "busy": cpu / wall, "wrong": lab.wrong()}
-
-
-async def _paced(url: str, users: int, seconds: float) -> Figures:
-    """Many users, each with an event every 20 ms."""
-    async with stand(url) as lab:
-        load = Load(users=users, arrivals=Looping(iterations=None, seconds=seconds, over=2.0), seed=1)
-        runner = Runner(load, Asking(threads=1, characters=16), lab.user)
-        await runner.set_up()
-        gc.collect()
-        gc.freeze()
-        began, cpu = perf_counter(), process_time()
-        await runner.run(began)
-        wall, cpu = perf_counter() - began, process_time() - cpu
-        events = lab.judge.events
-        await runner.close()
-        return {"per_second": events / wall, "busy": cpu / wall, "wrong": lab.wrong()}
 
 
 async def _connect(url: str, count: int) -> Figures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,12 @@ from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
+
+from goldenpath.cli.lab_run import Display
+from goldenpath.lab.checker import Violation
+from goldenpath.lab.experiment import Job
+from goldenpath.lab.scenarios import SCENARIOS
 
 COMMAND = [sys.executable, "-m", "goldenpath.cli", "lab"]
 TIMEOUT = 90
@@ -161,3 +168,15 @@ def test_the_list_names_every_scenario_check_and_fault() -> None:
     assert "golden_path" in lab("list").stdout
     assert "isolation" in lab("list", "--checks").stdout
     assert "halfopen" in lab("list", "--faults").stdout
+
+
+def test_what_a_target_sends_is_shown_as_it_is_and_is_no_markup() -> None:
+    written = io.StringIO()
+    job = Job(scenario=SCENARIOS["golden_path"], directory=Path(), target_name="http://[::1]:8700")
+    shown = Display(Console(file=written, width=200), job)
+    shown.begun(job)
+    violation = Violation(checker="isolation", kind="leak", at=1.0, user=1, witness="user 1 received '[/red] [bold'")
+    shown.seen(violation)
+    shown.seen(violation)
+    assert "against http://[::1]:8700" in written.getvalue()
+    assert written.getvalue().count("isolation: leak: user 1 received '[/red] [bold'") == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from goldenpath.runtime.interfaces import LogStore
+from tests.runtime.logs import LiveRun, Logs
 from tests.runtime.runs import Runs
 from tests.runtime.stagehand import Stagehand
 from tests.runtime.stores.opened import KINDS, opened_log
@@ -16,6 +17,21 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """Each log store in turn."""
     async with opened_log(request.param, tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+async def logs() -> AsyncIterator[Logs]:
+    """An event log in memory that runs."""
+    async with Logs().running() as running:
+        yield running
+
+
+@pytest.fixture
+async def live(logs: Logs) -> LiveRun:
+    """A run in it that has begun."""
+    accepted = await logs.accept()
+    accepted.begin()
+    return accepted
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,19 +19,6 @@ from tests.runtime.stagehand import Stagehand
 LIMIT = 10_000
 BOMB: list[dict[str, Any]] = [{"op": "copy", "from": "", "path": f"/k{number}"} for number in range(40)]
 SMALL: list[dict[str, Any]] = [{"op": "add", "path": "/b", "value": 2}]
-
-
-@pytest.fixture
-async def logs() -> AsyncIterator[Logs]:
-    async with Logs().running() as running:
-        yield running
-
-
-@pytest.fixture
-async def live(logs: Logs) -> LiveRun:
-    accepted = await logs.accept()
-    accepted.begin()
-    return accepted
 
 
 def snapshot(content: dict[str, Any], *, replace: bool | None = None) -> ev.ActivitySnapshot:

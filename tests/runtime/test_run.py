@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -19,19 +19,6 @@ from goldenpath.wire.messages import AssistantMessage, Message, UserMessage
 from goldenpath.wire.order import OrderError
 from tests.runtime.logs import LiveRun, Logs
 from tests.runtime.runs import kinds, make_run, turns, until
-
-
-@pytest.fixture
-async def logs() -> AsyncIterator[Logs]:
-    async with Logs().running() as running:
-        yield running
-
-
-@pytest.fixture
-async def live(logs: Logs) -> LiveRun:
-    accepted = await logs.accept()
-    accepted.begin()
-    return accepted
 
 
 @pytest.fixture

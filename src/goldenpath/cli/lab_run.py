@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 
 from goldenpath.cli.lab_verdict import conclude, show_result
 from goldenpath.lab.checker import Violation
@@ -95,7 +96,7 @@ async def _run(jobs: Sequence[Job], console: Console) -> int:
     loop = asyncio.get_running_loop()
     results: list[ScenarioResult] = []
     for job in jobs:
-        shown = _Shown(console, job)
+        shown = Display(console, job)
         experiment = Experiment(job, shown)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, experiment.interrupt)
@@ -112,7 +113,7 @@ async def _run(jobs: Sequence[Job], console: Console) -> int:
     return conclude(console, jobs[0].directory.parent, results)
 
 
-class _Shown(Watcher):
+class Display(Watcher):
     """Shows a run while it goes: a line that changes on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console, job: Job) -> None:
@@ -121,10 +122,11 @@ class _Shown(Watcher):
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._last = 0.0
         self._before: tuple[float, int] = (0.0, 0)
-        self._violations = 0
+        self._seen = False
 
     def begun(self, job: Job) -> None:
-        self._console.print(f"[bold]{job.scenario.name}[/]: {job.scenario.users} users against {job.target_name}")
+        target = escape(job.target_name)
+        self._console.print(f"[bold]{job.scenario.name}[/]: {job.scenario.users} users against {target}")
         if self._live is not None:
             self._live.start()
 
@@ -132,7 +134,7 @@ class _Shown(Watcher):
         events = sum(tick.events for tick in ticks)
         then, before = self._before
         rate = (events - before) / max(seconds - then, 1e-9)
-        line = _line(ticks, seconds, rate, self._violations)
+        line = _line(ticks, seconds, rate)
         if self._live is not None:
             self._before = (seconds, events)
             self._live.update(line, refresh=True)
@@ -142,16 +144,17 @@ class _Shown(Watcher):
             self._console.print(line)
 
     def seen(self, violation: Violation) -> None:
-        self._violations += 1
-        if self._violations == 1:
-            self._console.print(f"[red]{violation.checker}: {violation.kind}[/]: {violation.witness}", highlight=False)
+        if not self._seen:
+            self._seen = True
+            what = f"[red]{violation.checker}: {violation.kind}[/]"
+            self._console.print(f"{what}: {escape(violation.witness)}", highlight=False)
 
     def end(self) -> None:
         if self._live is not None:
             self._live.stop()
 
 
-def _line(ticks: Sequence[Tick], seconds: float, rate: float, violations: int) -> str:
+def _line(ticks: Sequence[Tick], seconds: float, rate: float) -> str:
     firsts = [tick.first_token for tick in ticks if tick.first_token is not None]
     parts = [
         f"{seconds:6.1f} s",
@@ -159,6 +162,6 @@ def _line(ticks: Sequence[Tick], seconds: float, rate: float, violations: int) -
         f"{sum(tick.failed for tick in ticks):,} failed",
         f"{rate:,.0f} events/s",
         f"first token {max(firsts) * 1000:,.0f} ms" if firsts else "first token -",
-        f"{violations:,} violations",
+        f"{sum(tick.violations for tick in ticks):,} violations",
     ]
     return "  ".join(parts)

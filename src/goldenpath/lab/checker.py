@@ -107,7 +107,7 @@ class Checker:
     def __init__(self) -> None:
         self.checked = 0
         self.on_violation: Callable[[Violation], None] | None = None
-        """Told of each violation when it is seen."""
+        """Told of the violations that a finding describes, when they are seen."""
         self._counts: Counter[str] = Counter()
         self._violations: list[Violation] = []
 
@@ -180,11 +180,17 @@ class Checker:
     def violate(self, kind: str, at: float, user: int, witness: str, *, thread: str = "", run: str = "") -> None:
         """Say that something was wrong."""
         self._counts[kind] += 1
+        if self._counts[kind] > KEPT:
+            return
         violation = Violation(checker=self.name, kind=kind, at=at, user=user, witness=witness, thread=thread, run=run)
-        if self._counts[kind] <= KEPT:
-            self._violations.append(violation)
+        self._violations.append(violation)
         if self.on_violation is not None:
             self.on_violation(violation)
+
+    @property
+    def violated(self) -> int:
+        """How many violations there were so far."""
+        return self._counts.total()
 
     def finding(self, broken: str = "") -> Finding:
         """What it has found so far."""

@@ -20,7 +20,7 @@ import msgspec
 import uvloop
 
 from goldenpath.lab.canary import Canaries
-from goldenpath.lab.checker import Violation
+from goldenpath.lab.checker import Checker, Violation
 from goldenpath.lab.checkers import standard_checkers
 from goldenpath.lab.formats import make_format
 from goldenpath.lab.history import HistoryWriter, path_of
@@ -67,14 +67,13 @@ class Tick(msgspec.Struct, frozen=True, tag="tick", kw_only=True):
     runs: int
     failed: int
     events: int
+    violations: int
     first_token: float | None
     """The median of the last moments, in seconds; None where there was none."""
-    lag: float
-    """How late the loop was at worst since the last time, in seconds."""
 
 
 class Seen(msgspec.Struct, frozen=True, tag="seen"):
-    """A violation, the moment it was seen."""
+    """A violation, the moment it was seen; of each kind the first ones only: a target may do nothing right."""
 
     violation: Violation
 
@@ -99,14 +98,15 @@ class Worker:
         workload = make_workload(plan.workload)
         canaries = Canaries(plan.nonce)
         self._target: Target = make_target(plan.target)
-        self._format = make_format(self._target.format, self._target.format_options)
+        format_ = make_format(self._target.format, self._target.format_options)
         self._measurements = Measurements()
         self._progress = Progress()
-        checkers = [*standard_checkers(self._format, canaries), self._measurements, self._progress]
+        checkers = [*standard_checkers(format_, canaries), self._measurements, self._progress]
+        self._checkers: list[Checker] = checkers
         for checker in checkers:
             checker.on_violation = lambda violation: self.say(Seen(violation))
         load = plan.load
-        self._recorder = Recorder(Judge(self._format, checkers), writer, worker=load.worker, workers=load.workers)
+        self._recorder = Recorder(Judge(format_, checkers), writer, worker=load.worker, workers=load.workers)
 
         def make_user(number: int) -> User:
             return User(
@@ -168,14 +168,13 @@ class Worker:
         self._runner.stop()
 
     async def _tick(self) -> None:
-        cpu, then, lag = process_time(), perf_counter(), 0.0
+        cpu, then = process_time(), perf_counter()
         while True:
             due = perf_counter() + TICK
             await asyncio.sleep(TICK)
             now = perf_counter()
-            lag = now - due
             used, cpu = process_time() - cpu, process_time()
-            figures = {"cpu_percent": 100 * used / (now - then), "loop_lag": lag}
+            figures = {"cpu_percent": 100 * used / (now - then), "loop_lag": now - due}
             then = now
             self._recorder.sampled(f"worker {self._plan.load.worker}", figures)
             measured = self._measurements.tick()
@@ -185,8 +184,8 @@ class Worker:
                     runs=measured.runs,
                     failed=measured.failed,
                     events=self._recorder.judge.events,
+                    violations=sum(checker.violated for checker in self._checkers),
                     first_token=measured.first_token,
-                    lag=lag,
                 )
             )
 
