@@ -9,11 +9,13 @@ import uvloop
 
 from bench import workload
 from bench.benchmark import Benchmark, Figures, Options, Row, run_module
-from bench.load.crowd import Crowd
-from bench.load.tally import percentile
-from bench.load.user import User
+from bench.crowd import Crowd
+from bench.lab import target_of
+from bench.returning import Returned
 from bench.server import Server, Side
-from bench.streaming import target_of
+from bench.tally import percentile
+from goldenpath.lab.operations import OperationError
+from goldenpath.lab.user import User
 
 REPLAYED = 1000
 RUNS = 18
@@ -28,71 +30,52 @@ def sample(side: Side, options: Options) -> Figures:
 
 
 async def _measure(side: Side, times: int) -> Figures:
-    figures: Figures = {"clean": True, "verdict": ""}
+    returned = Returned()
+    took: dict[str, list[tuple[float, float]]] = {}
     with Server(side) as server:
-        async with Crowd(target_of(server), range(USERS)) as crowd:
-            tally, _ = await crowd.stream(RUNS, per_thread=RUNS, timeout=TIMEOUT)
-            figures["clean"], figures["verdict"] = tally.is_clean, tally.verdict()
-            if not tally.is_clean:
-                return figures
-            figures |= await _attach_all(crowd, "warm", times, figures)
+        async with Crowd(target_of(server), USERS, checkers=[returned]) as crowd:
+            await crowd.stream(RUNS, per_thread=RUNS, timeout=TIMEOUT)
+            took["warm"] = await _attach_all(crowd, returned, times)
             crowd.drop()
             server.stop()
             server.start()
-            figures |= await _attach_all(crowd, "cold", 1, figures)
+            took["cold"] = await _attach_all(crowd, returned, 1)
+    figures: Figures = {"clean": crowd.clean, "verdict": crowd.verdict}
+    for name, both in took.items():
+        for what, values in zip(("first", "last"), zip(*both, strict=True), strict=True):
+            figures[f"{name}_{what}_p50_ms"] = percentile(values, 50) * 1000
+            figures[f"{name}_{what}_p95_ms"] = percentile(values, 95) * 1000
     return figures
 
 
-async def _attach_all(crowd: Crowd, name: str, times: int, figures: Figures) -> Figures:
-    """Each user in turn connects anew and attaches; nothing else goes on."""
-    first, last = [], []
-    tally = crowd.reset()
-    # The run whose middle the replay begins in is not seen from its start, but completes.
-    tally.expected = times * len(crowd.users) * (RUNS - (HEAD - REPLAYED) // workload.EVENTS)
+async def _attach_all(crowd: Crowd, returned: Returned, times: int) -> list[tuple[float, float]]:
+    """Each user in turn connects anew and attaches; nothing else goes on. Of each, seconds from sending `attach` to the
+    first and to the last replayed event."""
+    took = []
     for _ in range(times):
-        for user in crowd.users:
+        for user in crowd.users.values():
             user.drop()
-            user.rewind(HEAD - REPLAYED)
             await user.connect()
             await asyncio.sleep(0.02)
-            took = await _attach(user)
-            first.append(took[0])
-            last.append(took[1])
-    return {
-        f"{name}_first_p50_ms": percentile(first, 50) * 1000,
-        f"{name}_first_p95_ms": percentile(first, 95) * 1000,
-        f"{name}_last_p50_ms": percentile(last, 50) * 1000,
-        f"{name}_last_p95_ms": percentile(last, 95) * 1000,
-        "clean": figures["clean"] and tally.is_clean,
-        "verdict": f"{figures['verdict']}; {name}: {tally.verdict()}",
-    }
+            took.append(await _attach(crowd, user, returned))
+    return took
 
 
-async def _attach(user: User) -> tuple[float, float]:
-    """Seconds from sending `attach` to the first and to the last replayed event."""
-    start, first, last = user.seq, 0.0, 0.0
+async def _attach(crowd: Crowd, user: User, returned: Returned) -> tuple[float, float]:
     done = asyncio.Event()
-
-    def on_event(user: User, now: float) -> None:
-        nonlocal first, last
-        if not first and user.seq > start:
-            first = now
-        if user.seq >= HEAD:
-            last = now
-            done.set()
-
-    user.on_event = on_event
+    returned.begin()
+    returned.on_caught_up = lambda _: done.set()
+    thread = crowd.thread(user, 0)
+    epoch = crowd.lab.judge.stream(user.number, user.viewer, thread).epoch
     began = time.perf_counter()
-    user.attach()
     try:
         async with asyncio.timeout(TIMEOUT):
+            await user.attach(thread, epoch=epoch, after=HEAD - REPLAYED)
             await done.wait()
-    except TimeoutError:
-        user.tally.violate("incomplete", f"user {user.number} got {user.seq - start} of {REPLAYED} events")
+    except (TimeoutError, OperationError):
+        crowd.phases[-1].failed["incomplete"] += 1
         return TIMEOUT, TIMEOUT
-    finally:
-        user.on_event = None
-    return first - began, last - began
+    return returned.first[user.number] - began, returned.caught_up[user.number] - began
 
 
 BENCHMARK = Benchmark(

@@ -18,7 +18,6 @@ NAMES: Final = (
     "storm",
     "restart",
     "fairness",
-    "load_client",
     "lab_engine",
     "honesty",
     "lab_peers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from pathlib import Path
 import uvloop
 
 from bench.benchmark import Benchmark, Figures, Options, Row, run_module
-from bench.load.tally import percentile
 from bench.server import SERVER_CORE, Side, pin
+from bench.tally import percentile
 
 ENGINES = 5_000
 WARM = 500
@@ -36,16 +37,23 @@ async def _goldenpath(engines: int) -> list[float]:
     # Imported here so that the other side does not need them.
     from goldenpath.clock import SystemClock  # noqa: PLC0415
     from goldenpath.runtime.admission import Admission, Ticket  # noqa: PLC0415
+    from goldenpath.runtime.breakers import Breakers  # noqa: PLC0415
     from goldenpath.runtime.context import Principal, UserExecutionContext  # noqa: PLC0415
+    from goldenpath.runtime.deadlines import Deadlines  # noqa: PLC0415
+    from goldenpath.runtime.dependencies import policies_of  # noqa: PLC0415
     from goldenpath.runtime.engine import EngineFactory  # noqa: PLC0415
     from goldenpath.runtime.event_log import EventLog  # noqa: PLC0415
+    from goldenpath.runtime.flags.definition import BUILTIN  # noqa: PLC0415
+    from goldenpath.runtime.flags.flags import Flags  # noqa: PLC0415
     from goldenpath.runtime.interfaces import ThreadKey, ThreadRow  # noqa: PLC0415
     from goldenpath.runtime.registry import Registry  # noqa: PLC0415
     from goldenpath.runtime.run import Run, RunLimits  # noqa: PLC0415
     from goldenpath.runtime.settings import Settings  # noqa: PLC0415
+    from goldenpath.runtime.signals import Signals  # noqa: PLC0415
     from goldenpath.runtime.stores.database import Database  # noqa: PLC0415
     from goldenpath.runtime.stores.sqlite_log import SqliteLog  # noqa: PLC0415
     from goldenpath.runtime.thread_log import ThreadLog  # noqa: PLC0415
+    from goldenpath.runtime.timeouts import CurrentTimeouts  # noqa: PLC0415
     from goldenpath.runtime.turns import Turns  # noqa: PLC0415
     from goldenpath.wire.ids import Epoch, RequestId, RunId, SessionId, ThreadId, UserId  # noqa: PLC0415
     from goldenpath.wire.messages import RunAgentInput  # noqa: PLC0415
@@ -67,8 +75,11 @@ async def _goldenpath(engines: int) -> list[float]:
     key = ThreadKey(principal.user_id, ThreadId("thread-1"))
     log = ThreadLog(ThreadRow(key, Epoch("epoch"), clock.time(), clock.time()), durable=True)
     # Never opened: the agent says nothing.
-    event_log = EventLog(SqliteLog(Database(Path("unused.db"), ())), clock, settings, Turns(clock))
+    event_log = EventLog(SqliteLog(Database(Path("unused.db"), ())), clock, settings, Turns(clock), Signals())
+    breakers = Breakers(clock, random.random, policies_of(settings))
+    deadlines = Deadlines(clock, CurrentTimeouts(settings.timeouts))
     limits = RunLimits(settings.max_event_bytes, settings.max_run_bytes)
+    flags = Flags(BUILTIN, "local").of(principal)
     took = []
     gc.collect()
     for number in range(WARM + engines):
@@ -82,7 +93,7 @@ async def _goldenpath(engines: int) -> list[float]:
             context = UserExecutionContext(
                 principal, key.thread_id, run_id, RequestId("req_0123456789"), now + settings.run_timeout, clock.time()
             )
-            return Run(context, RunAgentInput(), [], log, event_log.commits, clock, limits)
+            return Run(context, RunAgentInput(), [], log, event_log.commits, clock, limits, breakers, flags, deadlines)
 
         outcome = await factory.create(ticket, agent, make_run).execute()
         admission.release(ticket)

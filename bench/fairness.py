@@ -7,11 +7,11 @@ import gc
 import uvloop
 
 from bench.benchmark import Benchmark, Figures, Options, Row, run_module
-from bench.load.crowd import Crowd
-from bench.load.flood import Flood
-from bench.load.tally import percentile
+from bench.crowd import Crowd
+from bench.flood import Flood
+from bench.lab import target_of
 from bench.server import Server, Side
-from bench.streaming import target_of
+from bench.tally import percentile
 
 USERS = 60
 PAIRS = 4
@@ -24,18 +24,16 @@ def sample(side: Side, options: Options) -> Figures:
 
 
 async def _measure(server: Server, pairs: int) -> Figures:
-    target = target_of(server)
     quiet: list[float] = []
     flooded: list[float] = []
     quiet_run: list[float] = []
     flooded_run: list[float] = []
-    verdicts = []
-    clean = True
     busy = client = 0.0
-    async with Crowd(target, range(USERS)) as crowd:
+    flood_got_runs = True
+    async with Crowd(target_of(server), USERS) as crowd:
         await crowd.stream(1, timeout=TIMEOUT)
         gc.freeze()
-        flood = Flood(target, 100_000)
+        flood = Flood(crowd.lab, USERS)
         for pair in range(pairs):
             for with_flood in (False, True):
                 served = flood.finished
@@ -49,16 +47,12 @@ async def _measure(server: Server, pairs: int) -> Figures:
                     busy, client = max(busy, usage.server_busy), max(client, usage.client_busy)
                 (flooded if with_flood else quiet).extend(tally.first_token)
                 (flooded_run if with_flood else quiet_run).extend(tally.run)
-                clean = clean and tally.is_clean
-                if with_flood and flood.finished == served:
-                    clean = False
-                    verdicts.append("the flood got no run: there was none")
-                verdicts.append(tally.verdict())
+                flood_got_runs &= not with_flood or flood.finished > served
         gc.unfreeze()
     p99 = percentile(quiet, 99), percentile(flooded, 99)
     return {
-        "clean": clean,
-        "verdict": "; ".join(verdicts),
+        "clean": crowd.clean and flood_got_runs,
+        "verdict": crowd.verdict if flood_got_runs else "the flood got no run: there was none",
         "quiet_p99_ms": p99[0] * 1000,
         "flooded_p99_ms": p99[1] * 1000,
         "growth_percent": (p99[1] / p99[0] - 1) * 100,

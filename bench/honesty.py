@@ -23,23 +23,14 @@ from typing import NamedTuple
 import uvloop
 
 from bench.benchmark import Benchmark, Figures, Options, Row, run_module
+from bench.lab import Lab, without_http
 from bench.peers import tools
 from bench.peers.frozen import FROZEN, PERIOD
 from bench.server import CLIENT_CORE, ROOT, SERVER_CORE, Side, pin, pinned
+from goldenpath.histogram import Histogram
 from goldenpath.lab.arrivals import constant
-from goldenpath.lab.canary import Canaries
-from goldenpath.lab.checkers import standard_checkers
-from goldenpath.lab.formats import make_format
-from goldenpath.lab.histogram import Histogram
-from goldenpath.lab.judge import Judge
 from goldenpath.lab.measurements import Measurements
-from goldenpath.lab.progress import Progress
-from goldenpath.lab.recorder import Recorder
 from goldenpath.lab.runner import Load, Runner
-from goldenpath.lab.target import Sink
-from goldenpath.lab.targets.goldenpath import GoldenpathTarget
-from goldenpath.lab.targets.goldenpath import Options as TargetOptions
-from goldenpath.lab.user import User
 from goldenpath.lab.workloads.asking import Asking
 
 RATE = 500
@@ -47,16 +38,6 @@ USERS = 50
 PERIODS = 5
 VUS: Mapping[str, int] = {"k6-few": USERS, "k6-ample": 2 * RATE}
 """One for each user, as one may think; and more than can ever wait at once."""
-
-
-class WithoutHttp(GoldenpathTarget):
-    """The same WebSocket; nobody logs in."""
-
-    async def open(self) -> None:
-        """It is there."""
-
-    async def login(self, user: int, op: int, sink: Sink) -> None:
-        """Nobody asks."""
 
 
 class FrozenServer:
@@ -98,15 +79,9 @@ class Seen(NamedTuple):
 
 async def by_the_lab(url: str, load: Load) -> Seen:
     """Let the lab's users ask as `load` says."""
-    target = WithoutHttp(TargetOptions(url=url))
-    format_, canaries, progress, measurements = make_format("goldenpath", {}), Canaries("n"), Progress(), Measurements()
-    checkers = [*standard_checkers(format_, canaries), measurements, progress]
-    recorder = Recorder(Judge(format_, checkers), None)
-    runner = Runner(
-        load,
-        Asking(characters=16),
-        lambda number: User(number, target, recorder, progress, canaries, seed=1),
-    )
+    measurements = Measurements()
+    lab = Lab(without_http(url), checkers=[measurements])
+    runner = Runner(load, Asking(characters=16), lab.user)
     failures = await runner.set_up()
     lateness = [0.0]
     watching = asyncio.create_task(_watch(lateness))
@@ -114,9 +89,9 @@ async def by_the_lab(url: str, load: Load) -> Seen:
     await runner.run(zero)
     watching.cancel()
     await runner.close()
-    await target.close()
-    wrong = [violation.witness for finding in recorder.judge.findings() for violation in finding.violations]
-    return Seen(Histogram.load(measurements.measured().durations["first_token"]), failures + wrong, zero, lateness[0])
+    await lab.close()
+    latency = Histogram.load(measurements.measured().durations["first_token"])
+    return Seen(latency, failures + lab.wrong(), zero, lateness[0])
 
 
 async def _watch(lateness: list[float]) -> None:

@@ -16,16 +16,16 @@ from pathlib import Path
 import uvloop
 
 from bench.benchmark import prepare
-from bench.load.crowd import Crowd
+from bench.crowd import Crowd
+from bench.lab import target_of
 from bench.server import CLIENT_CORE, Server
-from bench.streaming import target_of
 
 LINES = 30
 
 
 async def load(server: Server, users: int, delay_ms: int, seconds: float, out: Path) -> str:
     """Stream while py-spy watches; what the crowd saw."""
-    async with Crowd(target_of(server), range(users)) as crowd:
+    async with Crowd(target_of(server), users) as crowd:
         await crowd.stream(1)
         command = ["py-spy", "record", "--pid", str(server.pid), "--duration", f"{seconds:g}", "--rate", "200"]
         command += ["--format", "raw", "--output", str(out), "--nonblocking"]
@@ -43,7 +43,7 @@ async def load(server: Server, users: int, delay_ms: int, seconds: float, out: P
                     tally, usage = await crowd.stream(
                         3, delay_ms=delay_ms, over=1.0 if delay_ms else 0.0, server=server.pid
                     )
-                    verdict = f"{tally.verdict()}; {usage.server_cpu / max(1, tally.events) * 1e6:.1f} us an event"
+                    verdict = f"{tally}; {usage.server_cpu / max(1, tally.events) * 1e6:.1f} us an event"
         finally:
             if spy.returncode is None:
                 spy.kill()

@@ -21,7 +21,7 @@ from bench.peers.replay import template
 from bench.server import ROOT, SERVER_CORE, Side, pin
 from goldenpath.lab.canary import Canaries
 from goldenpath.lab.history import HistoryWriter, path_of, save_manifest
-from goldenpath.lab.records import Complete, Invoke, Manifest, Opened, Received, Record
+from goldenpath.lab.records import Complete, Invoke, Manifest, Noted, Opened, Received, Record
 from goldenpath.lab.summary import judge_directory
 
 EVENTS = 24_000_000
@@ -42,7 +42,7 @@ def records(events: int) -> Iterator[Record]:
     """A history of about so many events: whole runs, one after another, of users who take turns, each with some
     threads."""
     canaries = Canaries(NONCE)
-    frames = template()
+    frames = template(1)
     parts = [frames[start : start + TOGETHER] for start in range(0, len(frames), TOGETHER)]
     messages = [(b"\n".join(part), len(part)) for part in parts]
     runs = max(1, events // workload.EVENTS)
@@ -70,6 +70,7 @@ def records(events: int) -> Iterator[Record]:
         seqs[key] = seq
         now += step
         yield Complete(now, number, "ok")
+    yield Noted(now, "ended")
 
 
 def store(directory: Path, events: int) -> int:
@@ -77,11 +78,13 @@ def store(directory: Path, events: int) -> int:
     manifest = Manifest(
         version="0", scenario="soak", users=USERS, seed=1, nonce=NONCE, format="goldenpath", zero=ZERO, levels=()
     )
-    save_manifest(directory, manifest)
-    with HistoryWriter(path_of(directory, 1)) as writer:
+    with HistoryWriter(path_of(directory, 0)) as writer:
+        writer.write(Noted(ZERO, "sealed", save_manifest(directory, manifest)))
+    path = path_of(directory, 1)
+    with HistoryWriter(path) as writer:
         for record in records(events):
-            writer.write(record)
-        return writer.size
+            writer.write(record, len(record.payload) if isinstance(record, Received) else 0)
+    return path.stat().st_size
 
 
 def judge(directory: Path) -> Figures:

@@ -15,7 +15,7 @@ import uvloop
 
 from bench import workload
 from bench.benchmark import Benchmark, Figures, Options, Row, run_module
-from bench.lab_engine import stand
+from bench.lab_engine import replayed
 from bench.peers import tools
 from bench.server import CLIENT_CORE, Server, Side, cpu_seconds, pin
 from goldenpath.lab.arrivals import Looping
@@ -43,7 +43,7 @@ def sample(side: Side, options: Options) -> Figures:
 
 async def _lab(server: Server, seconds: int) -> Figures:
     pin(CLIENT_CORE)
-    async with stand(server.url) as lab:
+    async with replayed(server.url) as lab:
         load = Load(users=USERS, arrivals=Looping(iterations=None, seconds=seconds), seed=1)
         runner = Runner(load, Asking(threads=1, characters=16), lab.user)
         await runner.set_up()

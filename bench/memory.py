@@ -7,12 +7,13 @@ import asyncio
 import uvloop
 
 from bench.benchmark import Benchmark, Figures, Options, Row, run_module
-from bench.load.crowd import Crowd
-from bench.server import Server, Side
-from bench.streaming import target_of
+from bench.lab import Lab, target_of
+from bench.server import Memory, Server, Side
+from goldenpath.lab.runner import limited
 
 WARM, USERS = 200, 4000
-SETTLE = 1.5
+SETTLE = 2.5
+"""Seconds after which nothing of what was done is left: the lab keeps a connection for HTTP for two."""
 
 
 def sample(side: Side, options: Options) -> Figures:
@@ -20,27 +21,38 @@ def sample(side: Side, options: Options) -> Figures:
         return uvloop.run(_measure(server, options.pick(USERS, 500)))
 
 
-async def _measure(server: Server, users: int) -> Figures:
-    target = target_of(server)
-    # The first users pay for what is allocated once.
-    async with Crowd(target, range(WARM), read_buffer=2048):
-        await asyncio.sleep(SETTLE)
-        before = server.memory()
-        await target.login(range(WARM, WARM + users))
-        await asyncio.sleep(SETTLE)
-        logged_in = server.memory()
-        async with Crowd(target, range(WARM, WARM + users), read_buffer=2048) as crowd:
-            await asyncio.sleep(SETTLE)
-            connected = server.memory()
-            lost = sum(1 for user in crowd.users if user.transport is None)
+async def _measure(server: Server, count: int) -> Figures:
+    lab = Lab(target_of(server))
+    users = [lab.user(number) for number in range(WARM + count)]
+    warm, more = users[:WARM], users[WARM:]
+    try:
+        # The first users pay for what is allocated once.
+        await limited(user.login for user in warm)
+        await limited(user.connect for user in warm)
+        before = await settled(server)
+        await limited(user.login for user in more)
+        logged_in = await settled(server)
+        await limited(user.connect for user in more)
+        connected = await settled(server)
+        lost = sum(1 for user in users if not user.connected)
+    finally:
+        await limited(user.close for user in users)
+        await lab.close()
+    wrong = lab.wrong()
     return {
-        "clean": lost == 0,
-        "verdict": f"{lost} of {users} connections lost",
-        "kb_per_user": (connected.pss - before.pss) / users / 1000,
-        "kb_per_connection": (connected.pss - logged_in.pss) / users / 1000,
-        "kb_per_login": (logged_in.pss - before.pss) / users / 1000,
+        "clean": lost == 0 and not wrong,
+        "verdict": "; ".join([f"{lost} of {len(users)} connections lost", *wrong]),
+        "kb_per_user": (connected.pss - before.pss) / count / 1000,
+        "kb_per_connection": (connected.pss - logged_in.pss) / count / 1000,
+        "kb_per_login": (logged_in.pss - before.pss) / count / 1000,
         "base_mb": before.pss / 1e6,
     }
+
+
+async def settled(server: Server) -> Memory:
+    """What it holds when nothing has happened for a while."""
+    await asyncio.sleep(SETTLE)
+    return server.memory()
 
 
 BENCHMARK = Benchmark(

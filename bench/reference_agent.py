@@ -1,6 +1,6 @@
 """The reference workload as an agent: `goldenpath serve bench.reference_agent:app`.
 
-`forwardedProps.delay_ms` of the run's input is the wait before each delta, in milliseconds (default 0).
+The question says how long it waits before each delta: `workload.prompt`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ app = App()
 
 @app.agent(workload.AGENT, description="One simulated tool call, then 50 deltas of 8 characters.")
 async def reference(run: Run) -> None:
-    props = run.input.forwarded_props if isinstance(run.input.forwarded_props, dict) else {}
-    delay = float(props.get("delay_ms", 0)) / 1000
-    mark = workload.marker_of(run.user_text)
+    text = run.user_text
+    delay, mark = workload.delay_of(text), workload.marker_of(text)
     async with run.tool_call(workload.TOOL) as call:
         await call.args(workload.tool_arguments(mark))
     await run.tool_result(call.id, workload.tool_answer(mark))

@@ -6,14 +6,13 @@ import asyncio
 import time
 
 import uvloop
-from picows import WSError
 
 from bench.benchmark import Benchmark, Figures, Options, Row, run_module
-from bench.load.crowd import Crowd
-from bench.load.tally import percentile
-from bench.load.user import User
+from bench.crowd import Crowd
+from bench.lab import target_of
+from bench.returning import Network, Returned
 from bench.server import Server, Side
-from bench.streaming import target_of
+from bench.tally import percentile
 
 USERS = 50
 RETRY = 0.02
@@ -26,73 +25,32 @@ def sample(side: Side, options: Options) -> Figures:
 
 
 async def _measure(server: Server, users: int) -> Figures:
-    async with Crowd(target_of(server), range(users)) as crowd:
-        before, _ = await crowd.stream(3, timeout=TIMEOUT)
-        tally = crowd.reset()
-        waiting = set(crowd.users)
-        ended = asyncio.Event()
-
-        def on_done(user: User) -> None:
-            waiting.discard(user)
-            if not waiting:
-                ended.set()
-
-        for user in crowd.users:
-            # The second message goes out when the first one's run was declared interrupted.
-            user.plan(2, delay_ms=20, prefix="restart")
-            user.on_done = on_done
-            user.may_be_cut = True
-            user.send(time.perf_counter())
+    returned, network = Returned(), Network(at_once=users, retry=RETRY)
+    async with Crowd(target_of(server, network), users, checkers=[returned], resumes=True) as crowd:
+        await crowd.stream(3, timeout=TIMEOUT)
+        # The second message goes out when the first one's run was declared interrupted.
+        streaming = asyncio.create_task(crowd.stream(2, delay_ms=20, timeout=TIMEOUT))
         await asyncio.sleep(0.5)
-        for user in crowd.users:
-            user.expects_disconnect = True
+        returned.begin()
+        crowd.lab.recorder.injected("kill", on=True)
         killed = time.perf_counter()
         server.kill()
         spawned = time.perf_counter()
         server.spawn()
-        resumed: list[float] = []
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                async with asyncio.TaskGroup() as group:
-                    for user in crowd.users:
-                        group.create_task(_come_back(user, resumed))
-                await ended.wait()
-        except TimeoutError:
-            tally.failed["timeout"] += len(waiting)
+        tally, _ = await streaming
+        crowd.lab.recorder.injected("kill", on=False)
         interrupted = tally.failed.pop("run_interrupted", 0)
-    clean = before.is_clean and interrupted == users == tally.completed and not tally.failed and not tally.violations
-    first = min(resumed, default=killed + TIMEOUT)
+        tally.expected -= interrupted
+    came = list(returned.first.values())
+    first = min(came, default=killed + TIMEOUT)
     return {
-        "clean": clean,
-        "verdict": f"{interrupted} interrupted, {tally.completed} went on of {users}; {dict(tally.failed)};"
-        f" {dict(tally.violations)} {'; '.join(tally.samples)}",
+        "clean": crowd.clean and interrupted == users == len(came),
+        "verdict": f"{interrupted} interrupted, {len(came)} went on of {users}; {crowd.verdict}",
         "first_s": first - killed,
         "from_spawn_s": first - spawned,
-        "all_s": max(resumed, default=killed + TIMEOUT) - killed,
-        "p50_s": percentile(resumed, 50) - killed,
+        "all_s": max(came, default=killed + TIMEOUT) - killed,
+        "p50_s": percentile(came, 50) - killed,
     }
-
-
-async def _come_back(user: User, resumed: list[float]) -> None:
-    """Connect until it works, attach after the last event seen, note when the next one came."""
-    before = (user.message, user.seq)
-    came = asyncio.Event()
-
-    def on_event(user: User, now: float) -> None:
-        if (user.message, user.seq) > before and not came.is_set():
-            resumed.append(now)
-            came.set()
-
-    user.on_event = on_event
-    while True:
-        try:
-            await user.connect(timeout=5)
-            break
-        except (WSError, OSError):
-            await asyncio.sleep(RETRY)
-    user.attach()
-    await came.wait()
-    user.on_event = None
 
 
 BENCHMARK = Benchmark(

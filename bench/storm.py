@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
-from functools import partial
+from contextlib import suppress
 from time import perf_counter
 
 import uvloop
-from picows import WSError
 
 from bench.benchmark import Benchmark, Figures, Options, Row, run_module
-from bench.load.crowd import Crowd, limited
-from bench.load.frames import Frame
-from bench.load.tally import percentile
-from bench.load.user import User
+from bench.crowd import Crowd
+from bench.lab import target_of
 from bench.meter import Meter
+from bench.returning import Network, Returned
 from bench.server import Server, Side
-from bench.streaming import target_of
+from bench.tally import percentile
 
 CLIENTS = 10_000
 DELAY_MS = 1000
+BEFORE = 4.0
+"""Seconds after which they vanish; they begin within two."""
 AWAY = 4.0
+RETRY = 0.2
 AT_ONCE = 1000
 """Connections that the client machine has in the making at once; more would overflow the accept queue."""
 TIMEOUT = 90.0
@@ -35,87 +35,40 @@ def sample(side: Side, options: Options) -> Figures:
 
 
 async def _measure(server: Server, clients: int) -> Figures:
-    async with Crowd(target_of(server), range(clients), read_buffer=2048) as crowd:
+    returned, network = Returned(), Network(at_once=AT_ONCE, retry=RETRY)
+    target = target_of(server, network)
+    async with Crowd(target, clients, checkers=[returned], resumes=True, patience=2 * TIMEOUT) as crowd:
         gc.freeze()
-        tally = crowd.reset()
-        tally.expected = clients
-        running = set(crowd.users)
-        ended = asyncio.Event()
-        caught_up: dict[User, float] = {}
-        all_caught_up = asyncio.Event()
-        heads: dict[User, int] = {}
-        failures = 0
-
-        def on_done(user: User) -> None:
-            running.discard(user)
-            if not running:
-                ended.set()
-
-        def on_attached(user: User, frame: Frame) -> None:
-            heads[user] = frame.head
-
-        def on_event(user: User, now: float) -> None:
-            if user not in caught_up and user.seq >= heads.get(user, 1 << 60):
-                caught_up[user] = now
-                if len(caught_up) == clients:
-                    all_caught_up.set()
-
-        schedule = random.Random(1)
-        start = perf_counter()
-        for offset, user in sorted(((schedule.random() * 2, user) for user in crowd.users), key=lambda pair: pair[0]):
-            wait = start + offset - perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            user.on_done = on_done
-            user.plan(1, delay_ms=DELAY_MS, prefix="storm")
-            user.send(start + offset)
-        await asyncio.sleep(2)
+        streaming = asyncio.create_task(crowd.stream(1, delay_ms=DELAY_MS, over=2.0, timeout=2 * TIMEOUT))
+        await asyncio.sleep(BEFORE)
+        network.up.clear()
         crowd.drop()
-        seen = sum(user.seq for user in crowd.users)
+        seen = sum(crowd.lab.judge.stream(number, 0, crowd.thread(user, 0)).seq for number, user in crowd.users.items())
         await asyncio.sleep(AWAY)
 
-        for user in crowd.users:
-            user.on_attached, user.on_event = on_attached, on_event
-        storm = perf_counter()
-
-        async def resume(user: User) -> None:
-            nonlocal failures
-            for _ in range(20):
-                try:
-                    await user.connect(2048)
-                except (WSError, OSError):
-                    failures += 1
-                    await asyncio.sleep(0.2)
-                    continue
-                user.attach()
-                return
-
-        meter = Meter(server.pid)
-        try:
+        everybody = asyncio.Event()
+        returned.begin()
+        returned.on_caught_up = lambda _: everybody.set() if len(returned.caught_up) == clients else None
+        meter, storm = Meter(server.pid), perf_counter()
+        network.up.set()
+        with suppress(TimeoutError):
             async with asyncio.timeout(TIMEOUT):
-                await limited([partial(resume, user) for user in crowd.users], AT_ONCE)
-                await all_caught_up.wait()
-        except TimeoutError:
-            tally.failed["not caught up"] += clients - len(caught_up)
+                await everybody.wait()
         usage = meter.stop()
         memory = server.memory()
-        replayed = sum(heads.values()) - seen
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                await ended.wait()
-        except TimeoutError:
-            tally.failed["not ended"] += len(running)
-        took = [when - storm for when in caught_up.values()]
+        took = [when - storm for when in returned.caught_up.values()]
+        replayed = sum(returned.heads.values()) - seen
+        await streaming
         gc.unfreeze()
     return {
-        "clean": tally.is_clean,
-        "verdict": tally.verdict(),
+        "clean": crowd.clean and len(took) == clients,
+        "verdict": f"{len(took)} of {clients} caught up; {crowd.verdict}",
         "all_s": max(took, default=TIMEOUT),
         "p50_s": percentile(took, 50),
         "p99_s": percentile(took, 99),
         "resumes_per_second": len(took) / max(took, default=TIMEOUT),
         "replayed": replayed,
-        "failed_connects": failures,
+        "failed_connects": network.failures,
         "server_mb": memory.pss / 1e6,
         **usage.figures(),
         "server_cpu_us_per_resume": usage.server_cpu / clients * 1e6,

@@ -7,14 +7,9 @@ import gc
 import uvloop
 
 from bench.benchmark import Figures
-from bench.load.crowd import Crowd
-from bench.load.target import Target
+from bench.crowd import Crowd
+from bench.lab import target_of
 from bench.server import Server, Side
-
-
-def target_of(server: Server) -> Target:
-    kind = "peer" if server.side == "peer-sqlite" else server.side
-    return Target(kind, server.url, server.simulation_key)
 
 
 def measure(
@@ -39,7 +34,7 @@ def measure(
 
 
 async def _measure(server: Server, users: int, messages: int, delay_ms: int, over: float, timeout: float) -> Figures:
-    async with Crowd(target_of(server), range(users)) as crowd:
+    async with Crowd(target_of(server), users) as crowd:
         await crowd.stream(1, timeout=timeout)
         gc.collect()
         gc.freeze()
@@ -52,8 +47,8 @@ async def _measure(server: Server, users: int, messages: int, delay_ms: int, ove
             gc.enable()
             gc.unfreeze()
     return {
-        "clean": tally.is_clean,
-        "verdict": tally.verdict(),
+        "clean": crowd.clean,
+        "verdict": crowd.verdict,
         "events": tally.events,
         "events_per_second": tally.events / usage.wall,
         "events_per_cpu_second": tally.events / max(1e-9, usage.server_cpu),

@@ -42,14 +42,20 @@ def _base36(number: int, length: int) -> str:
     return "".join(_DIGITS[number // 36**place % 36] for place in reversed(range(length)))
 
 
-def prompt(mark: str) -> str:
-    """What a user sends."""
-    return f"{mark} please look up the weather and tell me about it"
+def prompt(mark: str, delay_ms: int = 0) -> str:
+    """What a user sends: whose it is, and how long the agent is to wait before each delta."""
+    return f"{mark} {delay_ms:04d} please look up the weather and tell me about it"
 
 
 def marker_of(text: str) -> str:
     """The marker at the head of what a user sent."""
     return text[:MARKER_LENGTH].ljust(MARKER_LENGTH, "-")
+
+
+def delay_of(text: str) -> float:
+    """The wait before each delta that a user asked for, in seconds; 0 where they did not."""
+    digits = text[MARKER_LENGTH + 1 : MARKER_LENGTH + 5]
+    return int(digits) / 1000 if digits.isdecimal() else 0.0
 
 
 def deltas(mark: str) -> list[str]:

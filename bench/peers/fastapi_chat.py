@@ -1,7 +1,8 @@
 """A chat over WebSocket as one writes it by hand in an afternoon: FastAPI, uvicorn, a token table, one task a run.
 
-It keeps no log: a socket that drops loses its stream. With `--sqlite FILE` it writes a row when a run starts and when
-it ends, in a thread, as such servers do to keep a history.
+It speaks as much of our protocol as the reference workload needs, so that the same users drive both. It keeps no log: a
+socket that drops loses its stream. With `--sqlite FILE` it writes a row when a run starts and when it ends, in a
+thread, as such servers do to keep a history.
 
     python -m bench.peers.fastapi_chat --port 9000 [--sqlite chat.db] [--ws auto|websockets|websockets-sansio]
 """
@@ -15,11 +16,10 @@ import sqlite3
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
 
 import msgspec
 import uvicorn
-from fastapi import FastAPI, Header, HTTPException, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel
 
 from bench import workload
@@ -36,7 +36,6 @@ class Command(msgspec.Struct):
     thread_id: str
     run_id: str
     text: str
-    delay_ms: int = 0
 
 
 command_decoder = msgspec.json.Decoder(Command)
@@ -84,11 +83,17 @@ class Chat:
         frame = {"thread_id": command.thread_id, "run_id": command.run_id, "seq": seq, "event": event}
         await self._socket.send_text(encode(frame).decode())
 
+    async def _accept(self, command: Command) -> None:
+        ids = {"thread_id": command.thread_id, "run_id": command.run_id}
+        reply = {"re": command.id, "ok": True, **ids, "epoch": "e", "seq": self._seq[command.thread_id]}
+        await self._socket.send_text(encode(reply).decode())
+
     async def run(self, command: Command) -> None:
         """The agent: a simulated tool call, then the answer as deltas."""
+        await self._accept(command)
         if self._history:
             await self._history.start(self._user_id, command)
-        mark = workload.marker_of(command.text)
+        mark, delay = workload.marker_of(command.text), workload.delay_of(command.text)
         ids = {"threadId": command.thread_id, "runId": command.run_id}
         await self._send(command, {"type": "RUN_STARTED", **ids})
         call = {"toolCallId": f"call_{secrets.token_hex(8)}"}
@@ -101,8 +106,8 @@ class Chat:
         await self._send(command, {"type": "TEXT_MESSAGE_START", "messageId": message_id, "role": "assistant"})
         text = []
         for delta in workload.deltas(mark):
-            if command.delay_ms:
-                await asyncio.sleep(command.delay_ms / 1000)
+            if delay:
+                await asyncio.sleep(delay)
             text.append(delta)
             await self._send(command, {"type": "TEXT_MESSAGE_CONTENT", "messageId": message_id, "delta": delta})
         await self._send(command, {"type": "TEXT_MESSAGE_END", "messageId": message_id})
@@ -120,21 +125,14 @@ def create_app(history: History | None = None) -> FastAPI:
     async def livez() -> dict[str, bool]:
         return {"ok": True}
 
-    @app.post("/login")
+    @app.post("/v1/auth/simulate")
     async def login(body: Login) -> dict[str, str]:
         user_id = users.setdefault(body.email, secrets.token_hex(8))
         token = secrets.token_urlsafe(24)
         tokens[token] = user_id
         return {"user_id": user_id, "access_token": token}
 
-    @app.get("/me")
-    async def me(authorization: Annotated[str, Header()] = "") -> dict[str, str]:
-        user_id = tokens.get(authorization.removeprefix("Bearer "))
-        if user_id is None:
-            raise HTTPException(401)
-        return {"user_id": user_id}
-
-    @app.websocket("/ws")
+    @app.websocket("/v1/ws")
     async def chat(socket: WebSocket) -> None:
         user_id = tokens.get(socket.headers.get("authorization", "").removeprefix("Bearer "))
         if user_id is None:

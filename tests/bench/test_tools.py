@@ -88,4 +88,4 @@ def test_without_the_tools_the_lab_alone_has_figures(monkeypatch: pytest.MonkeyP
 
 def test_the_scripts_know_how_many_events_a_run_has() -> None:
     assert f"EVENTS = {workload.EVENTS} " in (tools.HERE / "locust_replay.py").read_text()
-    assert len(template()) == workload.EVENTS
+    assert len(template(1)) == workload.EVENTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
 import subprocess
@@ -31,20 +32,42 @@ def test_the_modules_without_a_page_do_what_their_own_tests_say() -> None:
     assert int(counted[1]) > 100
 
 
-def test_every_module_is_fetched_with_the_page_rather_than_one_after_another() -> None:
-    page = (PAGES / "chat.html").read_text()
-    preloaded = re.findall(r'<link rel="modulepreload" href="assets/js/([^"]+)">', page)
-    assert preloaded == sorted(entry.name for entry in (PAGES / "js").iterdir())
+ENTRIES = {"chat.html": "app.js", "dashboard.html": "dashboard/app.js"}
+MODULES = sorted(str(path.relative_to(str(PAGES / "js"))) for path in Path(str(PAGES / "js")).rglob("*.js"))
 
 
-def test_the_page_holds_no_script_or_style_of_its_own_and_nothing_from_elsewhere() -> None:
-    page = (PAGES / "chat.html").read_text()
+def reached(entry: str) -> set[str]:
+    """The modules that the module `entry` imports, itself included."""
+    found: set[str] = set()
+    ahead = [entry]
+    while ahead:
+        module = ahead.pop()
+        if module not in found:
+            found.add(module)
+            imports = re.findall(r'from "([^"]+)"', (PAGES / "js" / module).read_text())
+            ahead += [posixpath.normpath(f"{posixpath.dirname(module)}/{each}").lstrip("/") for each in imports]
+    return found
+
+
+@pytest.mark.parametrize("page", ENTRIES)
+def test_every_module_is_fetched_with_the_page_rather_than_one_after_another(page: str) -> None:
+    preloaded = re.findall(r'<link rel="modulepreload" href="assets/js/([^"]+)">', (PAGES / page).read_text())
+    assert preloaded == sorted(reached(ENTRIES[page]))
+
+
+def test_no_module_is_left_that_no_page_has() -> None:
+    assert set().union(*map(reached, ENTRIES.values())) == set(MODULES)
+
+
+@pytest.mark.parametrize("name", [*ENTRIES, "login.html"])
+def test_the_page_holds_no_script_or_style_of_its_own_and_nothing_from_elsewhere(name: str) -> None:
+    page = (PAGES / name).read_text()
     assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page) == []
     assert re.findall(r"<script(?![^>]* src=)", page) == []
     assert re.findall(r'(?:src|href)="(?:https?:)?//', page) == []
 
 
-@pytest.mark.parametrize("module", sorted(entry.name for entry in (PAGES / "js").iterdir()))
+@pytest.mark.parametrize("module", MODULES)
 def test_no_module_makes_html_from_text(module: str) -> None:
     source = (PAGES / "js" / module).read_text()
     assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", source) == []

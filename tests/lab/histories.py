@@ -15,6 +15,7 @@ from goldenpath.lab.records import (
     Answered,
     Closed,
     Complete,
+    Injected,
     Invoke,
     Kind,
     Noted,
@@ -23,6 +24,7 @@ from goldenpath.lab.records import (
     Outcome,
     Received,
     Record,
+    Sent,
 )
 
 NONCE = "0badcafe"
@@ -97,6 +99,12 @@ class Script:
         """A history's answer: id, role and text of each message."""
         listed = [{"id": name, "role": role, "content": text} for name, role, text in messages]
         self.answer(op, json.dumps({"messages": listed}).encode())
+
+    def sent(self, op: Invoke, connection: int) -> None:
+        self.records.append(Sent(self._at(), op.op, connection))
+
+    def inject(self, fault: str, *, on: bool) -> None:
+        self.records.append(Injected(self._at(), fault, on))
 
     def note(self, kind: NoteKind, text: str = "") -> None:
         self.records.append(Noted(self._at(), kind, text))

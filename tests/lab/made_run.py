@@ -136,12 +136,17 @@ class MadeRun:
             Complete(at, op, "ok"),
         )
 
-    def store(self, directory: Path) -> Path:
+    def store(self, directory: Path, *, ended: bool = True) -> Path:
+        """`ended` False: as the lab leaves it that is killed."""
         directory.mkdir(parents=True, exist_ok=True)
-        save_manifest(directory, self.manifest)
+        with HistoryWriter(path_of(directory, 0)) as writer:
+            writer.write(Noted(ZERO, "sealed", save_manifest(directory, self.manifest)))
+        last = max((record.at for record in self._records), default=ZERO)
         with HistoryWriter(path_of(directory, 1)) as writer:
             for record in sorted(self._records, key=lambda record: record.at):
                 writer.write(record)
+            if ended:
+                writer.write(Noted(last, "ended"))
         return directory
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from goldenpath.lab.judge import judge
-from goldenpath.lab.measurements import FLOOD, Measured, Measurements
+from goldenpath.lab.judge import Judge, judge
+from goldenpath.lab.measurements import FLOOD, MOST_CODES, Measured, Measurements
 from goldenpath.lab.records import Record
 from tests.lab.histories import FORMAT, Script, whole_run
 
@@ -93,3 +93,37 @@ def test_a_tick_tells_of_the_time_since_the_last() -> None:
     assert (first.runs, first.failed) == (1, 0)
     assert first.first_token == pytest.approx(1.5)
     assert checker.tick().first_token is None
+
+
+def test_a_tick_tells_of_first_tokens_before_their_runs_end() -> None:
+    checker = Measurements()
+    bench, ticks = Judge(FORMAT, [checker]), []
+    for record in one_run():
+        bench.take(record)
+        ticks.append(checker.tick())
+    told = [place for place, tick in enumerate(ticks) if tick.first_token is not None]
+    assert [ticks[place].first_token for place in told] == [pytest.approx(1.5)]
+    assert ticks[told[0]].runs == 0
+
+
+def test_codes_that_a_target_invents_are_counted_together_from_some_number_on() -> None:
+    script = Script()
+    for number in range(3 * MOST_CODES):
+        script.complete(script.invoke("ask", run=f"r{number}"), "fail", f"error-{number}", f"why {number}")
+    script.complete(script.invoke("ask", run="long"), "fail", "x" * 10_000)
+    script.complete(script.invoke("ask", run="again"), "fail", "error-0")
+    script.complete(script.invoke("ask", run="late"), "info", "timeout")
+    script.complete(script.invoke("ask", run="ok"))
+    figures = measured(script.records)
+    counts = figures.outcomes["ask"]
+    assert len(counts) == MOST_CODES + 3
+    assert counts["others"] == 2 * MOST_CODES + 1
+    assert (counts["error-0"], counts["timeout"], counts["ok"]) == (2, 1, 1)
+    assert figures.reasons["ask"]["others"] == f"why {MOST_CODES}"
+    assert len(figures.reasons["ask"]) == MOST_CODES + 1
+
+
+def test_a_code_is_kept_as_far_as_anybody_reads_it() -> None:
+    script = Script()
+    script.complete(script.invoke("ask", run="long"), "fail", "x" * 10_000)
+    assert measured(script.records).outcomes["ask"] == {"x" * 80: 1}

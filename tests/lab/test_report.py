@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -13,17 +14,22 @@ from xml.etree import ElementTree as ET
 import jsonschema_rs
 import msgspec
 import pytest
+from rich.console import Console
 
+from goldenpath.cli.lab_verdict import show_result
 from goldenpath.lab import levels as level_files
 from goldenpath.lab.records import Complete, Injected, Invoke
 from goldenpath.lab.report import data, write_reports
 from goldenpath.lab.report.documents import DOCUMENTS
-from goldenpath.lab.report.words import amount
 from goldenpath.lab.summary import judge_directory
 from goldenpath.lab.verdict import Verdict
+from goldenpath.lab.words import amount
 from tests.lab.made_run import ZERO, MadeRun, path_of_users
 
-EVIL = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>|`*[x](javascript:1)\x00\u2028"
+EVIL = (
+    "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>|`*[x](javascript:1)\x00\u2028"
+    "[/][bold]\x1b[31m\x1b]0;x\x07\x9b\u202e\n"
+)
 
 
 def written(tmp_path: Path, *runs: MadeRun) -> tuple[data.Report, Path]:
@@ -133,6 +139,23 @@ def test_what_a_target_says_is_no_markup(tmp_path: Path) -> None:
         assert not re.search(r"^(?!    ).*(?<!\\)\]\(javascript", markdown, re.MULTILINE), name
 
 
+STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]")
+
+
+def test_nothing_that_a_target_says_steers_the_terminal_or_a_reader(tmp_path: Path) -> None:
+    run = evil_run()
+    _, out = written(tmp_path, run)
+    for path in (each for each in out.iterdir() if each.suffix in (".html", ".md", ".xml")):
+        text = path.read_text()
+        assert not STEERING.search(text.split("<style>")[0] + text.split("</style>")[-1].split("<script")[0]), path
+    terminal = io.StringIO()
+    show_result(Console(file=terminal, width=4000), judge_directory(run.store(tmp_path / "again")))
+    shown = terminal.getvalue()
+    assert not STEERING.search(shown)
+    assert "[/][bold]\N{SYMBOL FOR ESCAPE}[31m" in shown  # as it came, but seen
+    assert shown.count("not ok: </script>") == 1
+
+
 def test_junit_is_xml_with_a_case_for_each_checker_and_level(tmp_path: Path) -> None:
     report, out = written(tmp_path, evil_run(), path_of_users(2))
     root = ET.fromstring((out / "junit.xml").read_text())
@@ -141,6 +164,52 @@ def test_junit_is_xml_with_a_case_for_each_checker_and_level(tmp_path: Path) -> 
         assert len(suite) == len(scenario.checkers) + len(scenario.service_levels) + 1 == int(suite.attrib["tests"])
     assert int(failed.attrib["failures"]) == len(failed.findall("testcase/failure")) > 0
     assert (passed.attrib["failures"], passed.attrib["errors"]) == ("0", "0")
+
+
+def test_a_target_that_was_never_reached_is_one_error_and_no_number(tmp_path: Path) -> None:
+    _, out = written(tmp_path, MadeRun().note(0, "target_lost", "nobody is there"))
+    [suite] = ET.fromstring((out / "junit.xml").read_text()).findall("testsuite")
+    [error] = suite.findall("testcase/error")
+    assert len(suite) == 1
+    assert (error.text or "").startswith("unknown: the target was lost: nobody is there")
+    text = (out / "report.html").read_text()
+    assert "The lab was not the bottleneck" not in text
+    assert "0 violations" not in text
+
+
+def test_what_is_unknown_names_its_cause(tmp_path: Path) -> None:
+    run = MadeRun().arrive(0).operation(0, "ask", 0.1, 0.1, "fail", "busy")
+    _, out = written(tmp_path, run.note(4, "interrupted", "by SIGTERM"))
+    errors = ET.fromstring((out / "junit.xml").read_text()).findall(".//error")
+    assert len(errors) > 1
+    assert all("the run was interrupted: by SIGTERM" in error.attrib["message"] for error in errors)
+
+
+def test_what_was_not_ok_is_a_share_and_a_line_for_each_reason(tmp_path: Path) -> None:
+    run = path_of_users(2)
+    run.add(Invoke(ZERO + 1, 900, 1, "attach", ZERO + 1), Complete(ZERO + 2, 900, "fail", "busy", "come back later"))
+    report, out = written(tmp_path, run)
+    [scenario] = report.scenarios
+    assert (scenario.pace.failed, scenario.pace.ended) == (1, 11)
+    for name in ("report.html", "execution-summary.md"):
+        assert "come back later" in (out / name).read_text()
+    assert "9.09 % not ok" in (out / "report.html").read_text()
+
+
+def test_every_page_begins_with_what_was_run_when_and_how(tmp_path: Path) -> None:
+    runs = [
+        path_of_users(2, scenario, target="http://there", label="Release 7", together=("golden_path", "spike", "soak"))
+        for scenario in ("golden_path", "spike")
+    ]
+    out = tmp_path / "out"
+    report = write_reports(out, [judge_directory(run.store(tmp_path / run.manifest.scenario)) for run in runs])
+    assert (report.not_run, report.verdict) == (("soak",), Verdict.UNKNOWN)
+    header = (out / "report.html").read_text().split("<header>")[1].split("</header>")[0]
+    summary = (out / "summary.md").read_text()
+    for told in ("Release 7 · http://there · 2023-11-14 22:13 UTC · load for ", "goldenpath lab run"):
+        assert told in header
+        assert told in summary
+    assert "Not run: soak." in summary
 
 
 def test_metrics_have_a_line_for_each_bin_and_all_runs_are_in_them(tmp_path: Path) -> None:

@@ -32,7 +32,18 @@ class ArrivalRate(msgspec.Struct, frozen=True, tag="arrival-rate"):
 
     @property
     def duration(self) -> float:
+        """Seconds in which iterations begin, as far as the plan says when."""
         return sum(stage.duration for stage in self.stages)
+
+    @property
+    def lasts(self) -> float | None:
+        """Seconds that the load lasts at least; None: until everybody is done, whenever that is."""
+        return self.duration
+
+    @property
+    def highest(self) -> float:
+        """The highest rate, a second."""
+        return max(self.start, *(stage.rate for stage in self.stages))
 
     def times(self, random: Random) -> Iterator[float]:
         """When iterations begin, ascending. Where the rate is r, one in each interval in which r adds up to 1."""
@@ -58,6 +69,10 @@ class Batches(msgspec.Struct, frozen=True, tag="batches"):
     def duration(self) -> float:
         return (-(-self.total // self.size) - 1) * self.every
 
+    @property
+    def lasts(self) -> float | None:
+        return None
+
     def times(self, random: Random) -> Iterator[float]:  # noqa: ARG002
         for number in range(self.total):
             yield number // self.size * self.every
@@ -76,6 +91,10 @@ class Looping(msgspec.Struct, frozen=True, tag="looping"):
     @property
     def duration(self) -> float:
         return self.over if self.seconds is None else self.seconds
+
+    @property
+    def lasts(self) -> float | None:
+        return self.seconds
 
     def begin(self, random: Random) -> float:
         """When one user begins."""

@@ -10,6 +10,8 @@ import re
 import secrets
 from typing import Final, NamedTuple
 
+from goldenpath.lab.disguise import Disguises
+
 LONGEST: Final = 64
 """No canary has more bytes."""
 
@@ -36,6 +38,7 @@ class Canaries:
         """What every canary begins with: where it is not, there is none."""
         self._pattern = re.compile(re.escape(self.mark) + rb"(\d{1,9})\.(\d{1,12})\.")
         self._own: dict[int, bytes] = {}
+        self._disguises = Disguises(self.mark)
 
     def make(self, user: int, op: int) -> str:
         """The canary of an operation."""
@@ -62,3 +65,17 @@ class Canaries:
             if int(match[1]) != user:
                 return Canary(int(match[1]), int(match[2]))
         return None
+
+    def disguised(self, user: int, payload: bytes) -> tuple[Canary, bytes] | None:
+        """The first canary that is not the user's own of those that are escaped or encoded in a common way; and what it
+        was found in."""
+        for undone in self._disguises.undone(payload):
+            found = self.foreign(user, undone)
+            if found is not None:
+                return found, undone
+        return None
+
+    def foreign_anyhow(self, user: int, payload: bytes) -> tuple[Canary, bytes] | None:
+        """As `foreign`, and as `disguised` where there is none."""
+        found = self.foreign(user, payload)
+        return (found, payload) if found is not None else self.disguised(user, payload)

@@ -1,20 +1,33 @@
 """What a checker is: it sees a history go by, in order, and says what was wrong in it.
 
 A checker does no I/O and knows no clock but the times of the records, so that a stored run gets the same verdict again.
-Every user's records come to the same checker, in their order; records of different users may come to different ones, as
-each worker process judges its own users. What they say is put together by `merge`.
+Every user's records come to the same checker, in their order; records of different users may come to different ones:
+while a run goes on each worker process judges its own users. The verdict is that of one judge, who reads all of it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 import msgspec
 
 from goldenpath.lab.frames import Frame
-from goldenpath.lab.records import Answered, Closed, Complete, Injected, Invoke, Noted, Opened, Received, Sampled
+from goldenpath.lab.plain import plain
+from goldenpath.lab.records import (
+    Answered,
+    Closed,
+    Complete,
+    Injected,
+    Invoke,
+    Noted,
+    Opened,
+    Overheard,
+    Received,
+    Sampled,
+    Sent,
+)
 from goldenpath.lab.stream import SeenRun, Stream
 from goldenpath.lab.verdict import Verdict
 
@@ -67,33 +80,8 @@ class Finding(msgspec.Struct, kw_only=True):
         return Verdict.PASS
 
 
-def merge(findings: Iterable[Finding]) -> list[Finding]:
-    """What the processes found, put together: one finding for each checker, violations by their times."""
-    merged: dict[str, Finding] = {}
-    for finding in findings:
-        whole = merged.setdefault(
-            finding.checker, Finding(checker=finding.checker, checked=0, optional=finding.optional)
-        )
-        whole.checked += finding.checked
-        whole.counts = dict(Counter(whole.counts) + Counter(finding.counts))
-        whole.violations = _first(sorted([*whole.violations, *finding.violations], key=_order))
-        whole.broken = whole.broken or finding.broken
-    return list(merged.values())
-
-
 def _order(violation: Violation) -> tuple[float, int, str, str]:
     return violation.at, violation.user, violation.kind, violation.witness
-
-
-def _first(violations: Iterable[Violation]) -> list[Violation]:
-    """As many of each kind as a finding describes."""
-    seen: Counter[str] = Counter()
-    kept: list[Violation] = []
-    for violation in violations:
-        seen[violation.kind] += 1
-        if seen[violation.kind] <= KEPT:
-            kept.append(violation)
-    return kept
 
 
 class Checker:
@@ -103,6 +91,8 @@ class Checker:
     name: ClassVar[str]
     optional: ClassVar[bool] = False
     """Whether a scenario may do without what it looks at."""
+    heeds_pieces: ClassVar[bool] = True
+    """Whether pieces of a text say anything to it after the first one. Where not, `pieces` is not called."""
 
     def __init__(self) -> None:
         self.checked = 0
@@ -116,6 +106,9 @@ class Checker:
     def invoked(self, op: Invoke) -> None:
         """An operation begins."""
 
+    def sent(self, op: Invoke, record: Sent) -> None:
+        """An ask that had waited is sent over another connection than was known; `op` has it now."""
+
     def completed(self, op: Invoke, record: Complete) -> None:
         """An operation's outcome is known."""
 
@@ -125,17 +118,26 @@ class Checker:
     def received(self, record: Received) -> None:
         """Something came, as bytes. Its frames follow."""
 
+    def mixed(self, record: Received, beside: bytes) -> None:
+        """Of what came, and was shown already, not everything was pieces of a text going on: `beside` is the rest."""
+
     def malformed(self, record: Received, why: str) -> None:
         """What came is not what the target's format says. Nothing of this connection is read any more."""
 
     def replied(self, user: int, frame: Frame, at: float) -> None:
-        """The answer to a command came, over the command's own connection. `frame.re` is the operation's number."""
+        """The answer to a command came, over the command's own connection. `frame.re` is the operation's number,
+        or begins with it and `:` where an operation has several commands."""
 
     def subscribed(self, stream: Stream, frame: Frame, at: float) -> None:
         """A subscription begins, after `frame.seq`. The stream is as it was before."""
 
     def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
         """Consecutive events of one stream came together. The stream is as it was before."""
+
+    def pieces(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
+        """The same, where all of them only go on with the text of which the stream's last event was a piece: of the
+        same run and message, with the next numbers. Override it where that needs less than `events` does."""
+        self.events(stream, frames, at)
 
     def began(self, stream: Stream, run: SeenRun, at: float) -> None:
         """Events of another run than before begin to come."""
@@ -160,6 +162,9 @@ class Checker:
     def answered(self, op: Invoke, record: Answered) -> None:
         """An answer over plain HTTP came."""
 
+    def overheard(self, record: Overheard) -> None:
+        """Something came besides messages and answers, with a canary of somebody else's in it."""
+
     def closed(self, record: Closed) -> None:
         """A connection is no more."""
 
@@ -182,7 +187,15 @@ class Checker:
         self._counts[kind] += 1
         if self._counts[kind] > KEPT:
             return
-        violation = Violation(checker=self.name, kind=kind, at=at, user=user, witness=witness, thread=thread, run=run)
+        violation = Violation(
+            checker=self.name,
+            kind=kind,
+            at=at,
+            user=user,
+            witness=plain(witness),
+            thread=plain(thread),
+            run=plain(run),
+        )
         self._violations.append(violation)
         if self.on_violation is not None:
             self.on_violation(violation)

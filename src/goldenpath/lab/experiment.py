@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from goldenpath.lab import own_server
 from goldenpath.lab.canary import new_nonce
 from goldenpath.lab.checker import Violation
 from goldenpath.lab.formats import make_format
+from goldenpath.lab.hiding import Hiding
 from goldenpath.lab.history import HistoryWriter, path_of, save_manifest
 from goldenpath.lab.injection import Injection
 from goldenpath.lab.judge import Judge
@@ -32,17 +33,16 @@ from goldenpath.lab.monitor import MetricsPage, ProcessTree, Read, everything, w
 from goldenpath.lab.own_server import OwnServer
 from goldenpath.lab.proxy import Proxy
 from goldenpath.lab.recorder import Recorder
-from goldenpath.lab.records import Manifest
+from goldenpath.lab.records import Manifest, Noted, NoteKind
 from goldenpath.lab.runner import Load
 from goldenpath.lab.scenario import Scenario
 from goldenpath.lab.target import TargetError
 from goldenpath.lab.targets import TargetSpec, make_target, origin, rerouted
-from goldenpath.lab.worker import Done, Message, Plan, Ready, Seen, Tick, Unreachable
+from goldenpath.lab.worker import Broken, Done, Message, Plan, Seen, Tick
+from goldenpath.lab.worker_process import SILENCE, STOPPING, WorkerCrashed, WorkerProcess
 
 HEAD_START: Final = 0.2
 """Seconds between `go` and the beginning of the load, so that every worker is there in time."""
-STOPPING: Final = 15.0
-"""Seconds that workers have to abandon what is under way, close, and write the rest of their history."""
 ABORTING: Final = frozenset(("isolation",))
 """Checkers whose first violation ends the run at once."""
 
@@ -55,16 +55,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the history goes; made if need be."""
     target: TargetSpec | None = None
     """None: a server of our own."""
-    target_name: str = "a goldenpath server of the lab's own"
+    target_name: str = own_server.NAME
     seed: int = 1
     workers: int = 1
+    silence: float = SILENCE
+    """Seconds without a word of a worker, after which it is given up."""
     levels: tuple[Level, ...] | None = None
     """The service levels that it is held to; None: the default ones."""
     command: str = ""
-
-
-class WorkerCrashed(Exception):
-    """A worker process ended before its users were ready: a fault of the lab's own."""
+    label: str = ""
+    """What whoever runs it calls the run."""
+    together: tuple[str, ...] = ()
+    """All scenarios that are to be run by the same command, in order."""
 
 
 class Watcher:
@@ -86,13 +88,20 @@ class Experiment:
     def __init__(self, job: Job, watcher: Watcher) -> None:
         self._job = job
         self._watcher = watcher
-        self._workers: list[_Process] = []
+        self._workers: list[WorkerProcess] = []
         self._ticks: dict[int, Tick] = {}
         self._server: OwnServer | None = None
         self._proxy: Proxy | None = None
-        self._stopping = self._interrupted = False
+        self._stopping = self._interrupted = self._breached = False
         self._zero = 0.0
         self._recorder: Recorder | None = None
+        self._notes: list[Noted] = []
+        self._broken = False
+
+    @property
+    def unwritten(self) -> Sequence[Noted]:
+        """What should stand in the history about the run itself, where that could not be written."""
+        return self._notes if self._broken else ()
 
     @property
     def interrupted(self) -> bool:
@@ -100,14 +109,15 @@ class Experiment:
         return self._interrupted
 
     async def run(self) -> None:
-        """Returns when everything has ended and the history is on disk. What went wrong stands in the history; only a
-        directory that cannot be written raises (OSError)."""
+        """Returns when everything has ended and the history is on disk. What went wrong stands in the history, or in
+        `unwritten`; only a directory in which nothing can be begun raises (OSError)."""
         job = self._job
         job.directory.mkdir(parents=True, exist_ok=True)
         for old in job.directory.glob("history-*.bin"):
             old.unlink()
         async with AsyncExitStack() as stack:
-            writer = stack.enter_context(HistoryWriter(path_of(job.directory, 0)))
+            writer = HistoryWriter(path_of(job.directory, 0))
+            stack.callback(lambda: self._recorder.close() if self._recorder is not None else writer.close())
             nonce = new_nonce()
             spec = job.target or TargetSpec("goldenpath", {"url": "http://127.0.0.1"})
             target = make_target(spec)
@@ -116,6 +126,9 @@ class Experiment:
                 version=version("goldenpath"),
                 scenario=job.scenario.name,
                 users=job.scenario.users,
+                changes=job.scenario.changes,
+                label=job.label,
+                together=job.together,
                 seed=job.seed,
                 nonce=nonce,
                 format=target.format,
@@ -129,8 +142,10 @@ class Experiment:
                 cores=os.cpu_count() or 1,
                 levels=job.levels,
             )
-            save_manifest(job.directory, manifest)
-            self._recorder = recorder = Recorder(Judge(make_format(target.format, target.format_options), []), writer)
+            seal = save_manifest(job.directory, manifest)
+            self._recorder = Recorder(Judge(make_format(target.format, target.format_options), []), writer)
+            self._recorder.on_broken = self._break_off
+            self._recorder.noted("sealed", seal)
             try:
                 if job.target is None:
                     self._server = OwnServer(job.directory)
@@ -147,9 +162,23 @@ class Experiment:
                 if not self._stopping:
                     await self._see_whether_it_is_there(spec)
             except TargetError as error:
-                recorder.noted("target_lost", error.detail or error.code)
+                self._note("target_lost", error.detail or error.code)
             except WorkerCrashed as error:
-                recorder.noted("crashed", str(error))
+                self._note("crashed", str(error))
+            except OSError as error:
+                self._note("crashed", f"{error.filename or 'the system'}: {error.strerror or error}")
+
+    def _note(self, kind: NoteKind, text: str = "") -> None:
+        assert self._recorder is not None
+        hiding = Hiding(self._job.target.secrets if self._job.target is not None else {})
+        note = Noted(perf_counter(), kind, hiding.text(text))
+        self._notes.append(note)
+        self._recorder.take(note)
+
+    def _break_off(self, why: str) -> None:
+        self._broken = True
+        self._notes.append(Noted(perf_counter(), "crashed", why))
+        self._stop("crashed", why)
 
     async def _load(self, spec: TargetSpec, manifest: Manifest, nonce: str) -> None:
         job, recorder = self._job, self._recorder
@@ -167,9 +196,15 @@ class Experiment:
                     workers=job.workers,
                 )
                 plan = Plan(
-                    directory=str(job.directory), nonce=nonce, target=spec, workload=job.scenario.workload, load=load
+                    directory=str(job.directory),
+                    nonce=nonce,
+                    target=spec,
+                    workload=job.scenario.workload,
+                    load=load,
+                    disturbed=self._proxy is not None,
+                    remains=str(self._server.data) if self._server is not None else "",
                 )
-                self._workers.append(await _Process.start(plan))
+                self._workers.append(await WorkerProcess.start(plan, job.silence))
             await asyncio.gather(*(worker.until_ready() for worker in self._workers))
             if self._stopping:
                 return
@@ -177,19 +212,19 @@ class Experiment:
             if read is not None:
                 background.append(asyncio.create_task(watch(read, partial(recorder.sampled, "target"))))
             self._zero = perf_counter() + HEAD_START
-            save_manifest(job.directory, msgspec.structs.replace(manifest, zero=self._zero))
-            recorder.noted("begun")
+            recorder.noted("sealed", save_manifest(job.directory, msgspec.structs.replace(manifest, zero=self._zero)))
+            self._note("begun")
             injection = Injection(job.scenario.faults, self._server, self._proxy, recorder)
             injecting = asyncio.create_task(self._inject(injection))
             background.append(injecting)
             for worker in self._workers:
                 worker.say(f"go {self._zero!r}")
             self._watcher.begun(job)
-            for why in await asyncio.gather(*(worker.follow(self._on_message) for worker in self._workers)):
-                if why:
-                    recorder.noted("crashed", why)
-            recorder.noted("ended")
+            await asyncio.gather(*(self._follow(worker) for worker in self._workers))
+            self._note("ended")
             if not self._stopping:
+                for left in injection.give_up():
+                    self._note("not_injected", f"{left} is later than the end of the load (--duration makes it longer)")
                 await injecting
             if not self._stopping:
                 await asyncio.sleep(job.scenario.settle)
@@ -198,6 +233,15 @@ class Experiment:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await asyncio.gather(*(worker.end() for worker in self._workers))
+
+    async def _follow(self, worker: WorkerProcess) -> None:
+        """Until it has ended. Where it should not have, the others stop, too: what they would still see decides
+        nothing."""
+        why = await worker.follow(self._on_message)
+        if why and self._stopping:
+            self._note("crashed", why)
+        elif why:
+            self._stop("crashed", why)
 
     def _reading(self, spec: TargetSpec) -> Read | None:
         """What can be known of the target besides what users see; None: nothing."""
@@ -224,28 +268,40 @@ class Experiment:
             case Seen(violation):
                 self._watcher.seen(violation)
                 if violation.checker in ABORTING:
-                    self._stop("aborted", violation.witness)
+                    self._abort(violation.witness)
+            case Broken(why):
+                self._stop("crashed", why)
             case Done(crashed):
-                assert self._recorder is not None
                 for why in crashed:
-                    self._recorder.noted("crashed", why)
+                    self._note("crashed", why)
 
-    def interrupt(self) -> None:
-        """End the run as soon as everything that was seen is written. Again: at once, without waiting for workers."""
+    def interrupt(self, by: str) -> None:
+        """End the run as soon as everything that was seen is written. Again: at once, without waiting for workers.
+        `by`: what did it, for people."""
         if self._stopping:
             for worker in self._workers:
                 worker.kill()
         self._interrupted = True
-        self._stop("interrupted", "by hand")
+        self._stop("interrupted", f"by {by}")
 
-    def _stop(self, kind: Any, why: str) -> None:
+    def _abort(self, witness: str) -> None:
+        """A breach is noted also where the run is ending already, for another reason: it decides the verdict."""
+        if self._stopping and not self._breached:
+            self._note("aborted", witness)
+        self._breached = True
+        self._stop("aborted", witness)
+
+    def _stop(self, kind: NoteKind, why: str) -> None:
         if self._stopping:
             return
         self._stopping = True
         if self._recorder is not None:
-            self._recorder.noted(kind, why)
+            self._note(kind, why)
         for worker in self._workers:
             worker.say("stop")
+            asyncio.get_running_loop().call_later(
+                STOPPING, worker.give_up, f"does not answer: {STOPPING:g} s after it should have stopped it had not"
+            )
 
     async def _see_whether_it_is_there(self, spec: TargetSpec) -> None:
         target = make_target(spec)
@@ -264,76 +320,3 @@ class Experiment:
 
 def _detail(error: BaseException) -> str:
     return (error.detail or error.code) if isinstance(error, TargetError) else str(error)
-
-
-class _Process:
-    """One worker, seen from outside."""
-
-    def __init__(self, number: int, process: asyncio.subprocess.Process) -> None:
-        self._number = number
-        self._process = process
-        self._decode = msgspec.json.Decoder(Message).decode
-
-    @classmethod
-    async def start(cls, plan: Plan) -> _Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "goldenpath.lab.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=1 << 24,
-        )
-        worker = cls(plan.load.worker, process)
-        worker.say(msgspec.json.encode(plan).decode())
-        return worker
-
-    def say(self, line: str) -> None:
-        if self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(line.encode() + b"\n")
-
-    async def _next(self) -> Message | None:
-        """None: it has said its last."""
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        return self._decode(line) if line else None
-
-    async def until_ready(self) -> None:
-        """Raises `TargetError` where its users cannot be set up."""
-        while True:
-            match await self._next():
-                case Ready():
-                    return
-                case Unreachable(why):
-                    raise TargetError("unreachable", why)
-                case None:
-                    raise WorkerCrashed(f"worker {self._number} ended: {await self._last_words()}")
-
-    async def follow(self, on_message: Callable[[int, Message], None]) -> str:
-        """Until it has ended. Returns why it did, where it should not have."""
-        done = False
-        while (message := await self._next()) is not None:
-            done = done or isinstance(message, Done)
-            on_message(self._number, message)
-        return "" if done else f"worker {self._number} ended: {await self._last_words()}"
-
-    async def _last_words(self) -> str:
-        assert self._process.stderr is not None
-        words = (await self._process.stderr.read()).decode(errors="replace").strip().splitlines()
-        return words[-1] if words else f"exit code {await self._process.wait()}"
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def end(self) -> None:
-        """Close its stdin, which ends it; kill it where that does not."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            async with asyncio.timeout(STOPPING):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
+from goldenpath.histogram import Histogram
 from goldenpath.lab.checker import Finding
-from goldenpath.lab.histogram import Histogram
 from goldenpath.lab.measurements import FLOOD, Measured
 from goldenpath.lab.records import Manifest
 from goldenpath.lab.timeline import Samples, Timeline

@@ -7,6 +7,7 @@ from AT seconds after the load began, for FOR seconds, on a SHARE (0 to 1) of th
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import Final, Literal
 
 import msgspec
@@ -81,6 +82,8 @@ def parse_fault(spec: str) -> Fault:
         numbers = {name: float(match[name]) for name in ("value", "share", "at", "lasts") if match[name] is not None}
     except ValueError:
         raise ValueError(f"--fault {spec}: not a number") from None
+    if not all(map(isfinite, numbers.values())):
+        raise ValueError(f"--fault {spec}: larger than any number")
     if ("value" in numbers) != (kind.unit != "none"):
         needs = f"needs a value in {kind.unit}" if kind.unit != "none" else "has no value"
         raise ValueError(f"--fault {spec}: {match['kind']} {needs}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 
 from goldenpath.lab.faults import Fault
 from goldenpath.lab.own_server import OwnServer
@@ -23,16 +24,28 @@ class Injection:
         self._server = server
         self._proxy = proxy
         self._recorder = recorder
+        self._over = asyncio.Event()
+        self._to_come = list(faults)
+
+    def give_up(self) -> list[str]:
+        """The load is over: faults that have not begun do not happen. Returns which, as they were asked for."""
+        self._over.set()
+        return [fault.spec for fault in self._to_come]
 
     async def run(self) -> None:
-        """All of them, from now on; returns when the last is over. Raises `TargetError` where a server that was ended
-        does not start again."""
+        """All of them, from now on; returns when the last is over, or `give_up` left none to come. Raises `TargetError`
+        where a server that was ended does not start again."""
         async with asyncio.TaskGroup() as group:
             for fault in self._faults:
                 group.create_task(self._one(fault))
 
     async def _one(self, fault: Fault) -> None:
-        await asyncio.sleep(fault.at)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(fault.at):
+                await self._over.wait()
+        if self._over.is_set():
+            return
+        self._to_come.remove(fault)
         self._recorder.injected(fault.spec, on=True)
         try:
             if fault.on_process:

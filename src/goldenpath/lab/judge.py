@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 from typing import Final
 
+import msgspec
+
 from goldenpath.lab.checker import Checker, Finding
-from goldenpath.lab.frames import Decoder, Format, FormatError, Frame
+from goldenpath.lab.frames import UNREADABLE, Decoder, Format, Frame
 from goldenpath.lab.records import (
+    REFUSED,
+    TOO_BIG,
     Answered,
     Closed,
     Complete,
@@ -17,11 +20,14 @@ from goldenpath.lab.records import (
     Invoke,
     Noted,
     Opened,
+    Overheard,
     Received,
     Record,
     Sampled,
+    Sent,
 )
-from goldenpath.lab.stream import SeenRun, Stream
+from goldenpath.lab.stream import CONTENT, SeenRun, Stream
+from goldenpath.lab.target import TOO_LARGE
 
 _THREADS: Final = 512
 """How many threads of a viewer are known at a time. Of more, those are forgotten where nothing has come for longest and
@@ -29,18 +35,23 @@ no run is under way."""
 _AWAY: Final = 10_000
 """How many viewers without a connection are known at a time."""
 
+_FEW: Final = 4
+"""Fewer pieces are not worth to be left out."""
+
 _Viewer = tuple[int, int]
 
 
 class _Line:
     """One connection."""
 
-    __slots__ = ("attached", "decoder", "unreadable", "user", "viewer")
+    __slots__ = ("attached", "decoder", "streams", "unreadable", "user", "viewer")
 
-    def __init__(self, user: int, viewer: int, decoder: Decoder) -> None:
+    def __init__(self, user: int, viewer: int, decoder: Decoder, streams: dict[str, Stream]) -> None:
         self.user = user
         self.viewer = viewer
         self.decoder = decoder
+        self.streams = streams
+        """Its viewer's, by thread."""
         self.unreadable = False
         self.attached: set[str] = set()
         """The threads whose events come over it."""
@@ -54,6 +65,8 @@ class Judge:
 
     def __init__(self, format_: Format, checkers: Sequence[Checker]) -> None:
         self._format = format_
+        self._step = 1 if format_.numbered else 0
+        """From the number of an event to that of the next."""
         self._checkers = list(checkers)
         self._broken: dict[str, str] = {}
         self._ops: dict[int, Invoke] = {}
@@ -80,27 +93,37 @@ class Judge:
             ]
             for name in _SHOWN
         }
+        self._on_received = self._listeners["received"]
+        self._on_mixed = self._listeners["mixed"]
+        self._on_pieces = [
+            (checker, show if type(checker).pieces is Checker.pieces else checker.pieces)
+            for checker, show in self._listeners["events"]
+            if checker.heeds_pieces
+        ]
 
-    def take(self, record: Record) -> list[Frame]:
-        """Show one record to the checkers. Returns the frames in it, where it is a `Received`."""
+    def take(self, record: Record) -> None:
+        """Show one record to the checkers."""
         self._last = record.at
-        if isinstance(record, Received):
-            return self._received(record)
         match record:
+            case Received():
+                self.received(record)
             case Invoke():
                 self._ops[record.op] = record
                 line = self._lines.get(record.connection)
                 if line is not None and record.kind == "ask":
                     line.decoder.asked(record.thread, record.run)
                 self._show("invoked", record)
+            case Sent():
+                self._sent(record)
             case Complete():
                 op = self._ops.pop(record.op, None)
                 if op is not None:
                     self._show("completed", op, record)
             case Opened():
-                line = _Line(record.user, record.viewer, self._format.decoder())
+                viewer = record.user, record.viewer
+                streams = self._streams.setdefault(viewer, {})
+                line = _Line(*viewer, self._format.decoder(), streams)
                 self._lines[record.connection] = line
-                viewer = line.user, line.viewer
                 self._open[viewer] += 1
                 self._away.pop(viewer, None)
                 asked = self._ops.get(record.op)
@@ -109,6 +132,9 @@ class Judge:
                 self._show("opened", record)
             case Closed():
                 line = self._lines.pop(record.connection, None)
+                if record.ours and record.code in REFUSED:
+                    why = TOO_LARGE if record.code == TOO_BIG else "what is no WebSocket message"
+                    self._show("malformed", Received(record.at, record.user, record.connection, b""), why)
                 self._show("closed", record)
                 if line is not None:
                     self._closed((line.user, line.viewer), record)
@@ -116,13 +142,24 @@ class Judge:
                 op = self._ops.get(record.op)
                 if op is not None:
                     self._show("answered", op, record)
+            case Overheard():
+                self._show("overheard", record)
             case Injected():
                 self._show("injected", record)
             case Sampled():
                 self._show("sampled", record)
             case Noted():
                 self._show("noted", record)
-        return []
+
+    def _sent(self, record: Sent) -> None:
+        op = self._ops.get(record.op)
+        if op is None:
+            return
+        op = self._ops[record.op] = msgspec.structs.replace(op, connection=record.connection)
+        line = self._lines.get(record.connection)
+        if line is not None:
+            line.decoder.asked(op.thread, op.run)
+        self._show("sent", op, record)
 
     def findings(self) -> list[Finding]:
         """There is no more: what all checkers found."""
@@ -171,32 +208,64 @@ class Judge:
                 self._leave(stream, stream.present, record.at)
                 self._show("forgotten", stream)
 
-    def _received(self, record: Received) -> list[Frame]:
+    def received(self, record: Received) -> None:
+        """`take`, for what most records are."""
+        at = self._last = record.at
+        for checker, look in self._on_received:
+            try:
+                look(record)
+            except Exception as error:  # as in `_show`
+                self._broke(checker, "received", error)
         line = self._lines.get(record.connection)
-        self._show("received", record)
         if line is None or line.unreadable:
-            return []
+            self._show("mixed", record, record.payload)
+            return
         try:
-            frames = line.decoder.feed(record.payload)
-        except FormatError as error:
+            frames: Sequence[Frame] = line.decoder.feed(record.payload)
+        except UNREADABLE as error:
             line.unreadable = True
+            self._show("mixed", record, record.payload)
             self._show("malformed", record, str(error))
-            return []
-        if len(frames) == 1 and frames[0].event is not None:  # the most frequent case, without detours
-            self._events(line, frames[0].thread_id or "", frames, record.at)
-            return frames
-        for (is_event, thread), group in groupby(frames, _place):
-            if is_event:
-                self._events(line, thread, list(group), record.at)
+            return
+        start, count = 0, len(frames)
+        mixed = not count
+        first = last = 0
+        while start < count:
+            frame = frames[start]
+            if frame.event is None:
+                self._other(line, frame, at)
+                start += 1
+                mixed = True
+                continue
+            thread = frame.thread_id or ""
+            stream = line.streams.get(thread) or self.stream(line.user, line.viewer, thread)
+            end = stream.pieces(frames, start, self._step)
+            if end == start:
+                end = _group(frames, start)
+                mixed = True
+                self._events(stream, frames[start:end], at)
             else:
-                for frame in group:
-                    self._other(line, frame, record.at)
-        return frames
+                pieces = frames if end - start == count else frames[start:end]
+                if end - start > last - first:
+                    first, last = start, end
+                for checker, show in self._on_pieces:
+                    try:
+                        show(stream, pieces, at)
+                    except Exception as error:  # as in `_show`
+                        self._broke(checker, "pieces", error)
+                stream.go_on(pieces, at)
+            self.events += end - start
+            start = end
+        if mixed and self._on_mixed:
+            beside = _beside(record.payload, count, first, last)
+            for checker, search in self._on_mixed:
+                try:
+                    search(record, beside)
+                except Exception as error:  # as in `_show`
+                    self._broke(checker, "mixed", error)
 
-    def _events(self, line: _Line, thread: str, frames: Sequence[Frame], at: float) -> None:
-        self.events += len(frames)
-        stream = self.stream(line.user, line.viewer, thread)
-        if not stream.subscribed and self._forgetful and (line.user, line.viewer) in self._forgetful:
+    def _events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
+        if not stream.subscribed and self._forgetful and (stream.user, stream.viewer) in self._forgetful:
             stream.subscribed, stream.seq = True, max(0, frames[0].seq - 1)
         self._show("events", stream, frames, at)
         for what, run, frame in stream.take(frames, at):
@@ -209,6 +278,8 @@ class Judge:
                 run.forget_texts()
             else:
                 self._leave(stream, run, at)
+        if self._step and not stream.subscribed:
+            stream.message = None  # where it begins is not known
 
     def _leave(self, stream: Stream, run: SeenRun | None, at: float) -> None:
         if run is not None and not run.outcome:
@@ -236,15 +307,20 @@ class Judge:
             try:
                 show(*arguments)
             except Exception as error:  # what it did not see is unknown, whatever the reason
-                self._broken[checker.name] = f"{type(error).__name__} in {name}: {error}"
-                self._listen([each for each in self._checkers if each.name not in self._broken])
+                self._broke(checker, name, error)
+
+    def _broke(self, checker: Checker, name: str, error: Exception) -> None:
+        self._broken[checker.name] = f"{type(error).__name__} in {name}: {error}"
+        self._listen([each for each in self._checkers if each.name not in self._broken])
 
 
 _SHOWN = (
     "invoked",
+    "sent",
     "completed",
     "opened",
     "received",
+    "mixed",
     "malformed",
     "replied",
     "subscribed",
@@ -256,6 +332,7 @@ _SHOWN = (
     "gone",
     "forgotten",
     "answered",
+    "overheard",
     "closed",
     "injected",
     "sampled",
@@ -264,12 +341,29 @@ _SHOWN = (
 )
 
 
+def _beside(payload: bytes, count: int, first: int, last: int) -> bytes:
+    """A message of so many frames without those from `first` to before `last`, where each has a line of its own."""
+    if last - first < _FEW or payload.count(b"\n") != count - 1:
+        return payload
+    return b"\n".join([*payload.split(b"\n", first)[:first], *payload.rsplit(b"\n", count - last)[1:], b""])
+
+
 def _last_at(stream: Stream) -> float:
     return stream.present.last_at if stream.present is not None else 0.0
 
 
-def _place(frame: Frame) -> tuple[bool, str]:
-    return frame.event is not None, frame.thread_id or ""
+def _group(frames: Sequence[Frame], start: int) -> int:
+    """Where in `frames` the events end that belong together: of one thread, and no more than one piece of a text, the
+    last of them. What goes on with it is another group."""
+    thread = frames[start].thread_id
+    for place in range(start, len(frames)):
+        frame = frames[place]
+        event = frame.event
+        if event is None or frame.thread_id != thread:
+            return place
+        if event.type == CONTENT:
+            return place + 1
+    return len(frames)
 
 
 def judge(format_: Format, checkers: Sequence[Checker], records: Iterable[Record]) -> list[Finding]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+from goldenpath.lab.verdict import Verdict
 
 Comparison = Literal["<=", ">="]
 
@@ -21,6 +23,19 @@ class Status(StrEnum):
     """The limit was not kept: the run fails."""
     UNKNOWN = "unknown"
     """There is nothing to judge it by. Never a pass."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it says of the run."""
+        return _VERDICTS[self]
+
+
+_VERDICTS: Final = {
+    Status.MET: Verdict.PASS,
+    Status.MISSED: Verdict.PASS,
+    Status.BROKEN: Verdict.FAIL,
+    Status.UNKNOWN: Verdict.UNKNOWN,
+}
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

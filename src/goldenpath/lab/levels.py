@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -143,6 +144,10 @@ def _changed(where: str, name: str, known: Level | None, change: Change) -> Leve
         level = msgspec.structs.replace(
             level, target=cast("float", level.limit)
         )  # a stricter limit is a stricter target
+    for key in ("target", "limit", "floor"):
+        number = getattr(level, key)
+        if number is not None and not isfinite(number):
+            raise LevelError(f"{where}.{key}: {number:g} is no number to hold anything to")
     if not _in_order(level):
         raise LevelError(f"{where}.target: {level.target:g} asks for less than the limit, {level.limit:g}")
     return level
@@ -162,8 +167,8 @@ def _set(levels: dict[str, Level], option: str) -> dict[str, Level]:
         numbers = [float(value) for value in values.split(",")]
     except ValueError:
         numbers = []
-    if not equals or not 1 <= len(numbers) <= 2 or any(number != number for number in numbers):  # noqa: PLR0124
-        raise LevelError(f"{where}: not NAME=LIMIT or NAME=TARGET,LIMIT with numbers")
+    if not equals or not 1 <= len(numbers) <= 2 or not all(map(isfinite, numbers)):
+        raise LevelError(f"{where}: not NAME=LIMIT or NAME=TARGET,LIMIT with finite numbers")
     change = Change(target=numbers[0], limit=numbers[-1])
     if name in levels:
         return {**levels, name: _changed(where, name, levels[name], change)}

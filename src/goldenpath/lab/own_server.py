@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import re
 import secrets
 import shutil
 import signal
 import sys
+import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from goldenpath.lab.orphans import when_parent_is_gone
 from goldenpath.lab.target import TargetError
 from goldenpath.lab.targets import TargetSpec
 
+NAME: Final = "a goldenpath server of the lab's own (environment testing, simulated log-in, no password hashing)"
+"""What reports call it: its times are those of a server that is so configured."""
 _START: Final = 30.0
 """Seconds that it may take until it listens, and until it has ended."""
 _TAIL: Final = 400
-_PR_SET_PDEATHSIG: Final = 1
-
-
-def _end_with_parent() -> None:
-    """In the child: SIGTERM when the lab is gone, however it went. Only on Linux does it see a kill -9 of the lab."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class OwnServer:
-    """A child process. `start` again after `kill`: on the same port, with the same data. Not for concurrent use."""
+    """A child process, whose log goes to `directory`. `start` again after `kill`: on the same port, with the same data.
+    Not for concurrent use."""
 
     def __init__(self, directory: Path, app: str | None = None) -> None:
         self.key = secrets.token_hex(16)
-        self._directory = directory
+        self.data = Path(tempfile.mkdtemp(prefix="goldenpath-lab-"))
+        """Its database and the secret that signs its tokens: nobody else's to read, and nothing to hand on."""
         self._app = app
         self._log = directory / "server.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -56,7 +55,7 @@ class OwnServer:
     async def start(self) -> None:
         """Returns when it listens. Raises `TargetError` (`unreachable`) with its last words when it does not."""
         command = ["-m", "goldenpath.cli", "serve", *([self._app] if self._app else [])]
-        command += ["--host", "127.0.0.1", "--port", str(self._port), "--data-dir", str(self._directory / "data")]
+        command += ["--host", "127.0.0.1", "--port", str(self._port), "--data-dir", str(self.data)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLDENPATH_")}
         environment |= {"ENVIRONMENT": "testing", "GOLDENPATH_SIMULATION_KEY": self.key}
         with self._log.open("ab") as log:
@@ -68,7 +67,7 @@ class OwnServer:
                 stderr=log,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the lab: it stops its server when it is done
-                preexec_fn=_end_with_parent,
+                preexec_fn=partial(when_parent_is_gone, signal.SIGKILL),  # a fault may have stopped it, too
             )
         assert self._process.stdout is not None
         try:
@@ -101,7 +100,7 @@ class OwnServer:
 
     def remove_data(self) -> None:
         """Remove its database. It must have ended."""
-        shutil.rmtree(self._directory / "data", ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL where that does not help. Harmless when repeated."""

@@ -13,10 +13,25 @@ from typing import Final, get_args
 
 import msgspec
 
-from goldenpath.lab.course import drift, recovery_after_fault, recovery_after_load
+from goldenpath.histogram import Histogram
+from goldenpath.lab.course import recovery_after_fault, recovery_after_load
 from goldenpath.lab.facts import NOTHING, Facts, Value
-from goldenpath.lab.histogram import Histogram
 from goldenpath.lab.level import Comparison
+from goldenpath.lab.readings import (
+    a_second,
+    all_violations,
+    connections_peak,
+    count,
+    cpu,
+    drift,
+    left_behind,
+    memory,
+    memory_per_user,
+    operations,
+    peak,
+    runs,
+    worst_served,
+)
 from goldenpath.lab.records import Kind
 
 
@@ -36,6 +51,8 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True):
     """What a run of this size can reach: a level that asks for more does not apply to it."""
     timed: bool = False
     """Whether a generator that cannot keep up spoils it."""
+    late: Callable[[Facts], float] | None = None
+    """Of a time that somebody waited: how many seconds of it may be the generator's own lateness."""
 
 
 class UnknownQuantity(ValueError):
@@ -89,7 +106,8 @@ def _never(kind: str) -> Callable[[Facts], str]:
 
 
 def _unwatched(facts: Facts) -> str:
-    if facts.manifest.watched or facts.target.count:
+    """Of somebody else's server its metrics may have been read, which say nothing of its processes."""
+    if facts.manifest.watched or "memory_mb" in facts.target.highest:
         return ""
     return "the target's processes are not watched"
 
@@ -97,11 +115,14 @@ def _unwatched(facts: Facts) -> str:
 def _duration(name: str, head: str, match: re.Match[str]) -> Quantity:
     text, kind = DURATIONS[head]
 
+    def statistic(durations: Histogram) -> float | None:
+        if match["percent"]:
+            return durations.percentile(float(match["percent"]))
+        return durations.mean if match["word"] == "mean" else durations.highest
+
     def of(facts: Facts) -> Value:
         durations = facts.durations(head)
-        if match["percent"]:
-            return Value(durations.percentile(float(match["percent"])), durations.count)
-        return Value(durations.mean if match["word"] == "mean" else durations.highest, durations.count)
+        return Value(statistic(durations), durations.count)
 
     word = f"{match['percent']} % of the times" if match["percent"] else f"the {match['word']} time"
     return Quantity(
@@ -112,6 +133,7 @@ def _duration(name: str, head: str, match: re.Match[str]) -> Quantity:
         of=of,
         without=_never(kind) if kind else lambda _: "",
         timed=True,
+        late=lambda facts: statistic(facts.durations("lag")) or 0.0,
     )
 
 
@@ -148,94 +170,16 @@ def _violations(name: str, checker: str, kind: str = "") -> Quantity:
     return Quantity(name=name, unit="", better="<=", text=text, of=of)
 
 
-def _all_violations(facts: Facts) -> Value:
-    checked = sum(finding.checked for finding in facts.findings.values())
-    return (
-        Value(sum(sum(finding.counts.values()) for finding in facts.findings.values()), checked) if checked else NOTHING
-    )
-
-
-def _count(count: Callable[[Facts], float]) -> Callable[[Facts], Value]:
-    return lambda facts: Value(count(facts), 1) if facts.begun else NOTHING
-
-
-def _runs(facts: Facts) -> float:
-    return facts.measured.outcomes.get("ask", {}).get("ok", 0)
-
-
-def _a_second(count: Callable[[Facts], float]) -> Callable[[Facts], Value]:
-    def of(facts: Facts) -> Value:
-        seconds = facts.timeline.seconds
-        return Value(count(facts) / seconds, 1) if facts.begun and seconds > 0 else NOTHING
-
-    return of
-
-
-def _peak(field: str) -> Callable[[Facts], Value]:
-    """The most in a second (in a bin, where those have become longer)."""
-
-    def of(facts: Facts) -> Value:
-        timeline = facts.timeline
-        sums: dict[int, int] = {}
-        for number, each in timeline.bins.items():
-            second = int(number * timeline.width // max(1.0, timeline.width))
-            sums[second] = sums.get(second, 0) + getattr(each, field)
-        return Value(max(sums.values()) / max(1.0, timeline.width), len(sums)) if sums else NOTHING
-
-    return of
-
-
-NOTICED: Final = 0.1
-"""Seconds. Of two waits that are shorter nobody says which was the longer one."""
-_GREEDY: Final = 2
-
-
-def _fairness(facts: Facts) -> Value:
-    """Users who ask for more than twice as much as others wait for themselves, and are not counted."""
-    asked = sorted(facts.timeline.asked.values())
-    usual = asked[len(asked) // 2] if asked else 0
-    medians = sorted(
-        max(NOTICED, Histogram.load(dump).percentile(50) or 0.0)
-        for user, dump in facts.measured.users.items()
-        if facts.timeline.asked.get(user, 0) <= _GREEDY * usual
-    )
-    if len(medians) < 2:
-        return NOTHING
-    return Value(medians[-1] / medians[len(medians) // 2], len(medians))
-
-
-def _memory(read: Callable[[float, float, float], float | None]) -> Callable[[Facts], Value]:
-    """Something of the memory at the beginning, at its highest and at the end."""
-
-    def of(facts: Facts) -> Value:
-        readings = [(at, figures["memory_mb"]) for at, figures in facts.target.kept if "memory_mb" in figures]
-        if len(readings) < 2:
-            return NOTHING
-        begin = [memory for at, memory in readings if at <= 0][-1:] or [readings[0][1]]
-        value = read(begin[0], max(facts.target.highest["memory_mb"], begin[0]), readings[-1][1])
-        return Value(value, facts.target.count)
-
-    return of
-
-
-def _cpu(*, peak: bool) -> Callable[[Facts], Value]:
-    def of(facts: Facts) -> Value:
-        used = facts.target.highest.get("cpu_percent") if peak else facts.target.mean("cpu_percent")
-        return Value(used / max(1, facts.manifest.cores), facts.target.count) if used is not None else NOTHING
-
-    return of
-
-
 def _simple() -> list[Quantity]:
     less: Final = "<="
     more: Final = ">="
 
     sizes: dict[str, Callable[[Facts], float]] = {
         "runs": lambda facts: facts.timeline.attempts.get("ask", 0),
-        "operations": _operations,
+        "operations": operations,
         "users_served": lambda facts: facts.manifest.users,
         "connections_peak": lambda facts: facts.manifest.users,
-        "runs_peak": lambda facts: _peak("offered")(facts).value or 0.0,
+        "runs_peak": lambda facts: peak("offered")(facts).value or 0.0,
     }
 
     def quantity(name: str, unit: str, better: Comparison, text: str, of: Callable[[Facts], Value]) -> Quantity:
@@ -248,28 +192,37 @@ def _simple() -> list[Quantity]:
             of=of,
             without=_unwatched if watched else lambda _: "",
             at_most=sizes.get(name, lambda _: inf),
-            timed=unit == "/s" or name in ("drift", "fairness", "recovery_seconds", "fault_recovery_seconds"),
+            timed=unit == "/s" or name in ("drift", "worst_served", "recovery_seconds", "fault_recovery_seconds"),
         )
 
     return [
-        quantity("violations", "", less, "how often anything was violated that a checker looks at", _all_violations),
-        quantity("runs", "", more, "how many runs ended well", _count(_runs)),
-        quantity("operations", "", more, "how many operations began", _count(_operations)),
-        quantity("users_served", "", more, "how many users got an answer", _count(lambda f: len(f.measured.users))),
-        quantity("connections_peak", "", more, "how many were open at once", _count(_connections_peak)),
-        quantity("runs_per_second", "/s", more, "runs that ended well, over the whole load", _a_second(_runs)),
+        quantity("violations", "", less, "how often anything was violated that a checker looks at", all_violations),
+        quantity("runs", "", more, "how many runs ended well", count(runs)),
+        quantity("operations", "", more, "how many operations began", count(operations)),
+        quantity("users_served", "", more, "how many users got an answer", count(lambda f: len(f.measured.users))),
+        quantity("connections_peak", "", more, "how many were open at once", count(connections_peak)),
+        quantity("runs_per_second", "/s", more, "runs that ended well, over the whole load", a_second(runs)),
+        quantity("events_per_second", "/s", more, "events, over the whole load", a_second(lambda f: f.measured.events)),
+        quantity("runs_peak", "/s", more, "runs that ended well, in the best second", peak("completed")),
+        quantity("events_peak", "/s", more, "events in the best second", peak("events")),
+        quantity("drift", "ratio", less, "growth of the median first token, last quarter over first", drift),
         quantity(
-            "events_per_second", "/s", more, "events, over the whole load", _a_second(lambda f: f.measured.events)
+            "worst_served", "ratio", less, "the worst-served user's median run over the middle user's", worst_served
         ),
-        quantity("runs_peak", "/s", more, "runs that ended well, in the best second", _peak("completed")),
-        quantity("events_peak", "/s", more, "events in the best second", _peak("events")),
-        quantity("drift", "ratio", less, "growth of the median first token, last quarter over first", _drift),
-        quantity("fairness", "ratio", less, "the worst-served user's median run over the middle user's", _fairness),
+        Quantity(
+            name="left_behind",
+            unit="ratio",
+            better="<=",
+            text="the same, 1 where the worst-served user's median run takes a second at most",
+            of=left_behind,
+            without=lambda facts: "" if facts.manifest.users > 1 else "there is nobody to compare with",
+            timed=True,
+        ),
         Quantity(
             name="recovery_seconds",
             unit="s",
             better="<=",
-            text="from the end of the highest load until answers come as before it",
+            text="from the end of the highest load until answers come as before it, and go on so for 5 s",
             of=lambda facts: Value(recovery_after_load(facts.timeline), 1),
             timed=True,
         ),
@@ -277,49 +230,33 @@ def _simple() -> list[Quantity]:
             name="fault_recovery_seconds",
             unit="s",
             better="<=",
-            text="from the end of the last fault until answers come as before the first",
+            text="from the end of the last fault until answers come as before the first, and go on so for 5 s",
             of=lambda facts: Value(recovery_after_fault(facts.timeline), 1),
             without=lambda facts: "" if facts.timeline.faults else "no fault was injected",
             timed=True,
         ),
-        quantity("memory_start_mb", "MB", less, "memory before the load", _memory(lambda start, _, __: start)),
-        quantity("memory_peak_mb", "MB", less, "memory at its highest", _memory(lambda _, peak, __: peak)),
-        quantity("memory_end_mb", "MB", less, "memory in the end", _memory(lambda _, __, end: end)),
-        quantity("memory_growth_mb", "MB", less, "memory in the end less before", _memory(lambda a, _, b: b - a)),
+        quantity("memory_start_mb", "MB", less, "memory before the load", memory(lambda start, _, __: start)),
+        quantity("memory_peak_mb", "MB", less, "memory at its highest", memory(lambda _, peak, __: peak)),
+        quantity("memory_end_mb", "MB", less, "memory in the end", memory(lambda _, __, end: end)),
+        quantity("memory_growth_mb", "MB", less, "memory in the end less before", memory(lambda a, _, b: b - a)),
         quantity(
             "memory_growth_percent",
             "%",
             less,
             "the same, of what it was before",
-            _memory(lambda a, _, b: 100 * (b / a - 1)),
+            memory(lambda a, _, b: 100 * (b / a - 1)),
         ),
-        quantity("memory_per_user_mb", "MB", less, "memory at its highest less before, by user", _memory_per_user),
+        quantity("memory_per_user_mb", "MB", less, "memory at its highest less before, by user", memory_per_user),
         quantity(
             "memory_returned_percent",
             "%",
             more,
             "how much of what was taken at the highest was given back in the end",
-            _memory(lambda start, peak, end: 100 * (peak - end) / (peak - start) if peak - start >= 1 else 100.0),
+            memory(lambda start, peak, end: 100 * (peak - end) / (peak - start) if peak - start >= 1 else 100.0),
         ),
-        quantity("cpu_percent", "%", less, "of all cores of the machine, on average", _cpu(peak=False)),
-        quantity("cpu_peak_percent", "%", less, "of all cores of the machine, at most", _cpu(peak=True)),
+        quantity("cpu_percent", "%", less, "of all cores of the machine, on average", cpu(peak=False)),
+        quantity("cpu_peak_percent", "%", less, "of all cores of the machine, at most", cpu(peak=True)),
     ]
-
-
-def _operations(facts: Facts) -> float:
-    return sum(facts.timeline.attempts.values())
-
-
-def _connections_peak(facts: Facts) -> float:
-    return facts.timeline.connections_peak
-
-
-def _drift(facts: Facts) -> Value:
-    return Value(drift(facts.timeline, NOTICED), facts.timeline.runs)
-
-
-def _memory_per_user(facts: Facts) -> Value:
-    return _memory(lambda start, peak, _: (peak - start) / max(1, facts.manifest.users))(facts)
 
 
 SIMPLE: Final[Mapping[str, Quantity]] = {quantity.name: quantity for quantity in _simple()}

@@ -6,7 +6,7 @@ written as a small MessagePack array that names its kind first.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Invoke(msgspec.Struct, frozen=True, array_like=True, tag="invoke", gc=Fals
     kind: Kind
     intended: float
     connection: int = 0
-    """The connection that it goes over; 0: one of its own."""
+    """The connection that it goes over; 0: one of its own, or that of the `Sent` that follows."""
     thread: str = ""
     run: str = ""
     text: str = ""
@@ -44,6 +44,15 @@ class Invoke(msgspec.Struct, frozen=True, array_like=True, tag="invoke", gc=Fals
     """For `attach`: the seq of the last event that the user has seen, in `epoch`; None: from now on."""
     owner: int | None = None
     """For `intrude`: whose it is."""
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True, tag="sent", gc=False):
+    """An `ask` that had to wait for its turn, or for its user to come back, is sent at `at`: it is this connection that
+    it goes over, and not that of its `Invoke`. It may be sent again over another one."""
+
+    at: float
+    op: int
+    connection: int
 
 
 class Complete(msgspec.Struct, frozen=True, array_like=True, tag="complete", gc=False):
@@ -87,7 +96,13 @@ class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed", gc=Fals
     connection: int
     ours: bool
     code: int = 0
-    """The WebSocket close code; 0: none came."""
+    """The WebSocket close code; 0: none came. `ours` with one of `REFUSED`: what came could not be taken."""
+
+
+TOO_BIG: Final = 1009
+REFUSED: Final = frozenset((1002, TOO_BIG))
+"""Close codes (RFC 6455) with which users of the lab end a connection: what came breaks the protocol, or is too
+large."""
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag="answered", gc=False):
@@ -98,6 +113,17 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, tag="answered", gc=
     op: int
     status: int
     body: bytes
+
+
+class Overheard(msgspec.Struct, frozen=True, array_like=True, tag="overheard", gc=False):
+    """What came besides messages and answers, in which there is a canary of somebody else's: a header, the payload of a
+    ping, why a connection was closed. Anything else of that kind is not kept."""
+
+    at: float
+    user: int
+    place: str
+    """Where, in words."""
+    payload: bytes
 
 
 class Injected(msgspec.Struct, frozen=True, array_like=True, tag="injected", gc=False):
@@ -118,11 +144,24 @@ class Sampled(msgspec.Struct, frozen=True, array_like=True, tag="sampled"):
     figures: dict[str, float]
 
 
-NoteKind = Literal["begun", "ended", "flood_begun", "flood_ended", "interrupted", "aborted", "target_lost", "crashed"]
-"""begun: the load begins. ended: the last iteration has ended. flood_begun, flood_ended: one user, whose number is the
-text, floods the target from then to then. interrupted: by whoever started it. aborted: by an
-isolation breach. target_lost: there is no target any more. crashed: a fault of the lab's own. After any of the last
-four the run was not what it should have been: whatever it did not see is unknown."""
+NoteKind = Literal[
+    "sealed",
+    "begun",
+    "ended",
+    "flood_begun",
+    "flood_ended",
+    "interrupted",
+    "aborted",
+    "target_lost",
+    "crashed",
+    "not_injected",
+]
+"""sealed: the manifest was written, and the text is its digest: another manifest than the last that was sealed is not
+what this run was. begun: the load begins. ended: the last iteration has ended. flood_begun, flood_ended: one user,
+whose number is the text, floods the target from then to then. interrupted: by whoever started it. aborted: by an
+isolation breach. target_lost: there is no target any more. crashed: a fault of the lab's own. not_injected: a fault
+that was asked for did not happen, because the load was over before. After any of the last five the run was not what it
+should have been: whatever it did not see is unknown."""
 
 
 class Noted(msgspec.Struct, frozen=True, array_like=True, tag="noted", gc=False):
@@ -133,7 +172,16 @@ class Noted(msgspec.Struct, frozen=True, array_like=True, tag="noted", gc=False)
     text: str = ""
 
 
-Record = Invoke | Complete | Opened | Received | Closed | Answered | Injected | Sampled | Noted
+class Last(msgspec.Struct, frozen=True, array_like=True, tag="last", gc=False):
+    """The end of a file of the history: so many records stand before it. What has none, or another number, was cut."""
+
+    at: float
+    records: int
+
+
+Record = (
+    Invoke | Sent | Complete | Opened | Received | Closed | Answered | Overheard | Injected | Sampled | Noted | Last
+)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +191,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Of goldenpath."""
     scenario: str
     users: int
+    changes: str = ""
+    """How the scenario was changed from that of the catalogue, for people; empty: it was not."""
+    label: str = ""
+    """What whoever ran it calls the run."""
+    together: tuple[str, ...] = ()
+    """All scenarios that were to be run by the same command, in order, this one too."""
     seed: int
     nonce: str
     """What makes the canaries of this run its own."""

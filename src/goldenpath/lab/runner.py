@@ -12,7 +12,8 @@ from time import perf_counter
 import msgspec
 
 from goldenpath.lab.arrivals import ArrivalRate, Arrivals, Batches, Looping
-from goldenpath.lab.user import OperationError, User
+from goldenpath.lab.operations import OperationError
+from goldenpath.lab.user import User
 from goldenpath.lab.workload import Iteration, Workload
 
 SETTING_UP: int = 64
@@ -58,7 +59,7 @@ class Runner:
             except OperationError as error:
                 failures.append(str(error))
 
-        await _limited(partial(prepare, user) for user in self.users.values())
+        await limited(partial(prepare, user) for user in self.users.values())
         return failures
 
     async def run(self, zero: float) -> None:
@@ -126,11 +127,11 @@ class Runner:
 
     async def close(self) -> None:
         """Everybody leaves."""
-        await _limited(user.close for user in self.users.values())
+        await limited(user.close for user in self.users.values())
 
 
-async def _limited(work: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Do all of it, a bounded number at once."""
+async def limited(work: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Do all of it, `SETTING_UP` at once. The first exception ends it."""
     queue = iter(work)
 
     async def worker() -> None:

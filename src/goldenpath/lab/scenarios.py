@@ -1,4 +1,4 @@
-"""The catalogue of scenarios, with the sizes that the requirements name."""
+"""The catalogue of scenarios, in the sizes that the default service levels are about."""
 
 from __future__ import annotations
 
@@ -100,6 +100,7 @@ def _catalogue() -> Iterator[Scenario]:
         title="Everybody vanishes and comes back at once, again and again",
         checks="A lost connection costs no event and repeats none.",
         workload=WorkloadSpec("reconnecting"),
+        about=("attach",),
         arrivals=Looping(iterations=5, over=0.2),
         users=100,
     )
@@ -116,6 +117,7 @@ def _catalogue() -> Iterator[Scenario]:
         title="Runs are cancelled as they come",
         checks="Every cancelled run ends as cancelled, at once, and nothing else does.",
         workload=WorkloadSpec("cancelling"),
+        about=("cancel",),
         arrivals=Looping(iterations=5, over=0.5),
         users=50,
     )
@@ -132,6 +134,7 @@ def _catalogue() -> Iterator[Scenario]:
         title="Everybody tries to get at everybody else's threads",
         checks="What belongs to another user is answered as what never existed.",
         workload=WorkloadSpec("intruder"),
+        about=("intrude", "trespass"),
         arrivals=Looping(iterations=3, over=1.0),
         users=20,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,17 +13,20 @@ from goldenpath.lab.canary import Canaries
 from goldenpath.lab.checker import Checker, Finding
 from goldenpath.lab.checkers import standard_checkers, whole_checkers
 from goldenpath.lab.facts import Facts
-from goldenpath.lab.formats import make_format
 from goldenpath.lab.generator import Generator, generator_of
-from goldenpath.lab.history import HistoryError, load_manifest, read_history
+from goldenpath.lab.history import HistoryError, manifest_digest, read_history
 from goldenpath.lab.judge import Judge
 from goldenpath.lab.level import Level, Status
 from goldenpath.lab.levels import default_levels
 from goldenpath.lab.measurements import Measured, Measurements
+from goldenpath.lab.plain import plain
 from goldenpath.lab.quantities import Quantity, find
-from goldenpath.lab.records import Manifest
+from goldenpath.lab.records import Manifest, Noted, Received
+from goldenpath.lab.scenarios import SCENARIOS
+from goldenpath.lab.stored import stored_run
 from goldenpath.lab.timeline import Timeline
 from goldenpath.lab.verdict import Verdict, worst
+from goldenpath.lab.words import seconds
 
 _FOLD_EVERY: Final = 100_000
 _UNFINISHED: Final = {
@@ -31,6 +34,7 @@ _UNFINISHED: Final = {
     "aborted": "the run was ended at the first breach of the isolation",
     "target_lost": "the target was lost",
     "crashed": "the lab itself failed",
+    "not_injected": "a fault was not injected",
 }
 
 
@@ -90,7 +94,7 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     def verdict(self) -> Verdict:
         """The worst of everything that is known."""
         said = [finding.verdict for finding in self.findings if finding.exercised]
-        said += [_VERDICTS[level.status] for level in self.levels]
+        said += [level.status.verdict for level in self.levels]
         if self.doubts:
             said.append(Verdict.UNKNOWN)
         return worst(said)
@@ -101,21 +105,13 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
         return shlex.join(["goldenpath", "lab", "check", str(self.directory)])
 
 
-_VERDICTS: Final = {
-    Status.MET: Verdict.PASS,
-    Status.MISSED: Verdict.PASS,
-    Status.BROKEN: Verdict.FAIL,
-    Status.UNKNOWN: Verdict.UNKNOWN,
-}
-
-
-def judge_directory(directory: Path) -> ScenarioResult:
+def judge_directory(directory: Path, unwritten: Iterable[Noted] = ()) -> ScenarioResult:
     """Judge a stored run. Raises `HistoryError` where the directory holds none; what is damaged is judged up to there.
+    `unwritten`: what should stand in it, too, but could not be written.
 
     Takes as long as reading all of its history does.
     """
-    manifest = load_manifest(directory)
-    format_ = make_format(manifest.format, manifest.format_options)
+    manifest, format_ = stored_run(directory)
     measurements, timeline = Measurements(), Timeline(manifest.zero)
     checkers: list[Checker] = [
         *standard_checkers(format_, Canaries(manifest.nonce)),
@@ -125,15 +121,23 @@ def judge_directory(directory: Path) -> ScenarioResult:
     ]
     judge = Judge(format_, checkers)
     damage = ""
-    records = read_history(directory)
+    records = read_history(directory, manifest.workers)
     try:
         for number, record in enumerate(records):
             judge.take(record)
+            if type(record) is Received:
+                timeline.received_bytes += len(record.payload)
             if number % _FOLD_EVERY == 0:
                 measurements.tick()
                 timeline.fold()
     except HistoryError as error:
         damage = str(error)
+    unwritten = tuple(unwritten)
+    for note in unwritten:
+        judge.take(note)
+    doubts = [damage] if damage and not unwritten else []  # what could not be written is missing: that is said already
+    if timeline.seal != manifest_digest(directory) and (timeline.seal or not (damage or unwritten)):
+        doubts.append("the manifest is not the one that the history names: it was changed, or belongs to another run")
     instruments = (measurements.name, timeline.name)
     findings = judge.findings()
     return conclude(
@@ -142,7 +146,7 @@ def judge_directory(directory: Path) -> ScenarioResult:
         [finding for finding in findings if finding.checker not in instruments],
         measurements.measured(),
         timeline,
-        [*(f"{each.checker}: {each.broken}" for each in findings if each.broken), *([damage] if damage else [])],
+        [*(f"{each.checker}: {each.broken}" for each in findings if each.broken), *doubts],
     )
 
 
@@ -161,9 +165,8 @@ def conclude(
         measured=measured,
         timeline=timeline,
     )
-    generator = generator_of(facts)
     levels = manifest.levels if manifest.levels is not None else tuple(default_levels().values())
-    kept: list[ServiceLevel] = []
+    applying: list[tuple[Level, Quantity]] = []
     left_out: list[LeftOut] = []
     for level in levels:
         if level.against or not level.applies_to(manifest.scenario):
@@ -173,7 +176,10 @@ def conclude(
         if why:
             left_out.append(LeftOut(level.name, why))
         else:
-            kept.append(_judged(level, quantity, facts, spoiled=bool(generator.bottleneck) and quantity.timed))
+            applying.append((level, quantity))
+    generator = generator_of(facts, [level for level, quantity in applying if quantity.late is not None])
+    doubts = list(doubts)
+    kept = [_judged(level, quantity, facts, generator, doubts) for level, quantity in applying]
     return ScenarioResult(
         directory=directory,
         manifest=manifest,
@@ -197,8 +203,27 @@ def _without(level: Level, quantity: Quantity, facts: Facts) -> str:
     return quantity.without(facts)
 
 
-def _judged(level: Level, quantity: Quantity, facts: Facts, *, spoiled: bool) -> ServiceLevel:
+def _is_cut(facts: Facts) -> bool:
+    """Whether nobody knows how the run ended: its last figures may be those of a lab that was dying, too."""
+    return all(note.kind != "ended" and note.kind not in _UNFINISHED for note in facts.timeline.notes)
+
+
+def _is_zero_tolerance(level: Level) -> bool:
+    """Whether one thing that is wrong breaks it, whatever comes afterwards."""
+    return level.quantity.partition(".")[0] == "violations" and level.limit == 0
+
+
+def _judged(level: Level, quantity: Quantity, facts: Facts, generator: Generator, doubts: list[str]) -> ServiceLevel:
     value = quantity.of(facts)
+    spoiled = (bool(generator.bottleneck) and quantity.timed) or (_is_cut(facts) and not _is_zero_tolerance(level))
+    if not spoiled and value.value is not None and quantity.late is not None:
+        late = quantity.late(facts)
+        if level.status(value.value) is Status.BROKEN and level.status(value.value - late) is not Status.BROKEN:
+            spoiled = True
+            doubts.append(
+                f"{level.name} breaks its limit, {seconds(level.limit or 0.0)}, by less than the lab itself was late:"
+                f" {level.quantity} is {seconds(value.value)}, of which {seconds(late)} may be the lab's"
+            )
     return ServiceLevel(
         level=level,
         unit=quantity.unit,
@@ -210,16 +235,19 @@ def _judged(level: Level, quantity: Quantity, facts: Facts, *, spoiled: bool) ->
 
 def _doubts(facts: Facts, generator: Generator, doubts: Sequence[str]) -> list[str]:
     found = [*doubts]
-    found += [
-        _UNFINISHED[note.kind] + (f": {note.text}" if note.text else "")
-        for note in facts.timeline.notes
-        if note.kind in _UNFINISHED
-    ]
+    unfinished = [note for note in facts.timeline.notes if note.kind in _UNFINISHED]
+    found += [_UNFINISHED[note.kind] + (f": {note.text}" if note.text else "") for note in unfinished]
     if generator.bottleneck:
         found.append(f"invalid: the lab was the bottleneck: {generator.bottleneck}")
+    scenario = SCENARIOS.get(facts.manifest.scenario)
+    for kind in scenario.about if scenario is not None and facts.begun and not unfinished else ():
+        if kind not in facts.timeline.attempts:
+            found.append(f"what {facts.manifest.scenario} is about never happened: {kind}")
     if not facts.begun:
         found.append("nobody did anything")
-    return found
+    elif not unfinished and all(note.kind != "ended" for note in facts.timeline.notes):
+        found.append("the history has no end: the lab was killed, or could not write it")
+    return list(dict.fromkeys(plain(doubt) for doubt in found))
 
 
 def compare(results: Sequence[ScenarioResult]) -> list[ScenarioResult]:

@@ -5,7 +5,7 @@ the bytes mean is its format's to say (`goldenpath.lab.formats`), so that a stor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, Protocol
 
 from goldenpath.lab.records import Closed, Invoke
@@ -21,12 +21,18 @@ out."""
 Credential = Literal["no token", "a made-up token"]
 """What somebody may come with who is nobody."""
 
+LARGEST: Final = 64 * 1024 * 1024
+"""Bytes of one message or one HTTP answer (when it is unpacked) that are taken; of a larger one nothing is."""
+TOO_LARGE: Final = f"more than {LARGEST // 1024**2} MiB in one piece"
+
 CODES: Final = {
     "unreachable": "no connection could be made",
     "refused": "the target answered with an error that has no code of its own",
+    "redirected": "the target answered with a redirect, and users of the lab follow none",
     "garbage": "the target answered with something that cannot be read",
     "disconnected": "the connection was lost, and with it what came of the operation",
     "timeout": "nothing came in the time that the scenario allows",
+    "slow": "it still went on when all patience was over",
     "admitted": "what belongs to another user was not refused",
     "abandoned": "the run of the lab ended first",
     "unable": "the target does not have this ability",
@@ -60,6 +66,10 @@ class Sink(Protocol):
         """A whole HTTP answer came."""
         ...
 
+    def overheard(self, user: int, place: str, payload: bytes) -> None:
+        """Something came that is neither, e.g. a header or the payload of a ping; `place` says where, in words."""
+        ...
+
     def closed(self, user: int, connection: int, *, ours: bool, code: int = 0) -> Closed:
         """A connection is no more."""
         ...
@@ -70,6 +80,9 @@ class Client(Protocol):
 
     All raise `TargetError`. Cancelling any of them is safe; calls may be concurrent once it is connected.
     """
+
+    in_turn: bool
+    """Whether nothing tells answers on a connection apart: its user asks one question after another."""
 
     on_closed: Callable[[Closed, int], None] | None
     """Told when a connection is gone, after the sink was, and the number of the operation that it served alone; 0: it
@@ -97,8 +110,9 @@ class Client(Protocol):
         """Open the connection."""
         ...
 
-    async def ask(self, op: Invoke) -> None:
-        """Start a run. Returns when it is sent, or, over HTTP, accepted."""
+    def ask(self, op: Invoke) -> Awaitable[None] | None:
+        """Start a run. Returns None where it is sent, else what to wait for until it is sent, or, over HTTP,
+        accepted."""
         ...
 
     def settled(self, op: Invoke, *, ended: bool) -> None:
@@ -151,6 +165,11 @@ class Target(Protocol):
     abilities: frozenset[Ability]
     format: str
     format_options: Mapping[str, Any]
+
+    @property
+    def tokens(self) -> Mapping[int, str]:
+        """Of the users who are logged in, by number; empty where there are none."""
+        ...
 
     async def open(self) -> None:
         """See whether it is there. Raises `TargetError` (`unreachable`, `refused`, `timeout` ...) saying why not."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Sequence
+from math import inf
 from random import Random
 from typing import ClassVar, Final
 
 import msgspec
 
+from goldenpath.histogram import Histogram
 from goldenpath.lab.checker import Checker
 from goldenpath.lab.frames import Frame
-from goldenpath.lab.histogram import Histogram
 from goldenpath.lab.records import Closed, Complete, Injected, Invoke, Noted, NoteKind, Opened, Sampled
 from goldenpath.lab.stream import SeenRun, Stream
 
@@ -76,6 +77,25 @@ class Fault(msgspec.Struct, frozen=True):
     began: float
     ended: float | None = None
     """None: it did not end in this run, or was a matter of a moment."""
+
+
+class InARow:
+    """A user's runs that failed since the last that went well: times from the beginning of the load at which they
+    began."""
+
+    __slots__ = ("before_last", "first", "last", "ok")
+
+    def __init__(self) -> None:
+        self.ok = self.first = self.before_last = self.last = -inf
+        """`ok`: when the last began that went well. Each -inf: there is none."""
+
+    def take(self, at: float, *, ok: bool) -> None:
+        """One more."""
+        if ok:
+            self.ok, self.first, self.before_last, self.last = at, -inf, -inf, -inf
+            return
+        self.first = at if self.first == -inf else self.first
+        self.before_last, self.last = self.last, at
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -141,9 +161,15 @@ class Timeline(Checker):
         """By kind of operation: how many began."""
         self.asked: dict[int, int] = defaultdict(int)
         """By user: how many runs they asked for."""
+        self.failed: dict[int, InARow] = defaultdict(InARow)
+        """By user."""
         self.connections_peak = 0
+        self.seal = ""
+        """The digest of the manifest, as the history has it; empty: it has none."""
         self.seconds = 0.0
         """From the beginning of the load to the last thing that a user did or received."""
+        self.received_bytes = 0
+        """How many came over connections in all; whoever reads the history counts them."""
         self.zero = zero
         self._connections: set[int] = set()
         self._asked: dict[tuple[int, str, str], Invoke] = {}
@@ -222,12 +248,15 @@ class Timeline(Checker):
         if op.kind != "ask":
             return
         self._asked.pop((op.user, op.thread, op.run), None)
+        if record.code == "abandoned":  # when the run of the lab ended: the target did nothing wrong
+            return
         ok = record.outcome == "ok"
         found = self.bin(record.at)
         if ok:
             found.completed += 1
         else:
             found.failed += 1
+        self.failed[op.user].take(self._time(op.at), ok=ok)
         self._keep(Point(record.at - op.intended, self._time(op.intended), op.user, ok))
 
     def _keep(self, point: Point) -> None:
@@ -255,6 +284,9 @@ class Timeline(Checker):
                 return
 
     def noted(self, record: Noted) -> None:
+        if record.kind == "sealed":
+            self.seal = record.text
+            return
         self.notes.append(Note(self._time(record.at), record.kind, record.text))
 
     def sampled(self, record: Sampled) -> None:

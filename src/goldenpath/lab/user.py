@@ -6,35 +6,22 @@ raise `OperationError` when it is not ok, after recording it, so that a workload
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from goldenpath.lab.canary import Canaries
+from goldenpath.lab.coming_back import ComingBack
 from goldenpath.lab.frames import Frame
-from goldenpath.lab.progress import Progress, refusal
+from goldenpath.lab.login import Login, Renewal
+from goldenpath.lab.operations import OperationError, Operations
+from goldenpath.lab.patience import Patience
+from goldenpath.lab.progress import Progress
 from goldenpath.lab.recorder import Recorder
-from goldenpath.lab.records import Closed, Invoke, Kind
+from goldenpath.lab.records import Closed, Invoke
+from goldenpath.lab.sending import Sending
 from goldenpath.lab.stream import SeenRun
 from goldenpath.lab.target import Ability, Client, Credential, Target, TargetError
-
-T = TypeVar("T")
-
-RENEW_BEFORE: Final = 60.0
-"""Seconds before a login ends, at which the user logs in again. One that is good for less is not renewed."""
-RECONNECT_AFTER: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
-"""Seconds before each attempt to come back, with jitter; the last repeats."""
-_OVER_THE_CONNECTION: Final = frozenset(("ask", "attach", "cancel", "intrude"))
-
-
-class OperationError(Exception):
-    """An operation was not ok. It is recorded already."""
-
-    def __init__(self, op: Invoke, code: str, detail: str) -> None:
-        super().__init__(f"{op.kind}: {code} {detail}")
-        self.code = code
 
 
 class User:
@@ -52,11 +39,12 @@ class User:
         patience: float = 60.0,
         resumes: bool = False,
         viewer: int = 0,
+        login: Login | None = None,
     ) -> None:
+        """`patience`: how many seconds an operation may take before it is given up. `login`: that of the user's other
+        viewers; None: there are none yet."""
         self.number = number
         self.random = random.Random(f"{seed}/{number}/{viewer}")
-        self.patience = patience
-        """How many seconds an operation may take before it is given up."""
         self.resumes = resumes
         """Whether it comes back when its connection is lost, and reads on where it stood."""
         self.abilities: frozenset[Ability] = target.abilities
@@ -68,18 +56,19 @@ class User:
         self._canaries = canaries
         self._client: Client = target.client(number, viewer, recorder)
         self._client.on_closed = self._on_closed
+        self._operations = Operations(number, self._client, recorder, progress, patience)
+        self._renewal = Renewal(login or Login(), self._log_in_again, self._refresh)
+        self._coming_back = ComingBack(self._read_on, self.random)
+        self._sending = Sending(self._client, recorder, progress, self._coming_back)
+        self._connecting = asyncio.Lock()
         self._asking: dict[int, Invoke] = {}
         self._threads: set[str] = set()
-        self._coming_back: asyncio.Task[None] | None = None
         self._leaving = False
-        self._renewing: asyncio.TimerHandle | None = None
-        self._renewal: asyncio.Task[None] | None = None
         self._floods = 0
-        self._intended: float | None = None
 
     def begin(self, intended: float) -> None:
         """The next operation counts from `intended`, a time of the history."""
-        self._intended = intended
+        self._operations.intended = intended
 
     def another_viewer(self, viewer: int) -> User:
         """The same user in a second tab, say; logged in when this one is."""
@@ -90,9 +79,10 @@ class User:
             self._progress,
             self._canaries,
             seed=self._seed,
-            patience=self.patience,
+            patience=self._operations.patience,
             resumes=self.resumes,
             viewer=viewer,
+            login=self._renewal.login,
         )
 
     @property
@@ -117,37 +107,31 @@ class User:
         """Become somebody. Nothing where the target knows no users."""
         if "login" not in self.abilities:
             return
-        op = self._invoke("login")
-        async with self._outcome(op):
-            await self._patiently(self._client.login(op))
-        good_for = self._client.good_for
-        if "refresh" in self.abilities and good_for is not None and good_for > RENEW_BEFORE:
-            loop = asyncio.get_running_loop()
-            self._renewing = loop.call_later(good_for - RENEW_BEFORE, self._spawn_renewal)
-
-    def _spawn_renewal(self) -> None:
-        self._renewal = asyncio.ensure_future(self._renew())
-
-    async def _renew(self) -> None:
-        """Log in again before the last login ends, and tell the connection."""
-        with suppress(OperationError):  # recorded; the connection ends with its token then
-            await self.login()
-            if self._client.connection:
-                op = self._invoke("refresh")
-                async with self._outcome(op):
-                    await self._replied(op, self._client.refresh(op))
+        op = self._operations.invoke("login")
+        async with self._operations.outcome(op):
+            await self._operations.patiently(self._client.login(op))
+        self._renewal.logged_in(self._client.good_for if "refresh" in self.abilities else None)
 
     async def connect(self) -> None:
         """Open the connection. Nothing where it is open, or where the target has none to keep; who is coming back is
         waited for."""
-        back = self._coming_back
-        if back is not None and not back.done() and asyncio.current_task() is not back:
-            await self._patiently(asyncio.shield(back))
-        if self.connected or "connect" not in self.abilities:
-            return
-        op = self._invoke("connect")
-        async with self._outcome(op):
-            await self._patiently(self._client.connect())
+        if self._coming_back.is_under_way:
+            try:
+                await self._operations.patiently(self._coming_back.wait())
+            except TimeoutError as error:
+                raise self._operations.not_ok(self._operations.invoke("connect"), error) from None
+        async with self._connecting:  # iterations of one user may overlap, and a viewer has one connection
+            if not self.connected:
+                await self._connect()
+
+    async def _connect(self) -> None:
+        op = self._operations.invoke("connect")
+        login = self._renewal.login
+        logins = login.times
+        async with self._operations.outcome(op):
+            await self._operations.patiently(self._client.connect())
+        if login.times > logins > 0 and "refresh" in self.abilities:
+            await self._refresh()  # it was renewed meanwhile, and the connection has the login before
 
     async def ask(
         self,
@@ -159,10 +143,12 @@ class User:
         patience: float | None = None,
     ) -> SeenRun:
         """Start a run and read it to its end. `{canary}` in `text` and `answer` becomes this operation's canary. `run`
-        None: a new id. Raises `OperationError` also where the run ended with an error."""
+        None: a new id. Raises `OperationError` also where the run ended with an error.
+
+        The one operation that a load consists of: it makes one future and one timer, and no task."""
         number = self._recorder.next_op()
         canary = self._canaries.make(self.number, number)
-        op = self._invoke(
+        op = self._operations.invoke(
             "ask",
             op=number,
             thread=thread,
@@ -170,60 +156,69 @@ class User:
             text=text.replace("{canary}", canary),
             answer=answer.replace("{canary}", canary) if answer is not None and "echo" in self.abilities else None,
         )
+        patience = self._operations.patience if patience is None else patience
         self._threads.add(thread)
+        self._asking[number] = op
         end = self._progress.end(op)
-        self._asking[op.op] = op
+        giving_up = Patience(op, end, self._progress, patience)
         ended = False
         try:
-            async with self._outcome(op):
-                seen: SeenRun = await self._patiently(self._sent(self._send(op), end), patience)
-                ended = True
-                if seen.outcome == "error":
-                    raise TargetError(seen.error, "the run ended with an error", definite=False)
-                return seen
+            sending = self._sending.send(op)
+            if sending is not None:
+                await self._operations.patiently(sending, patience)
+            seen = await end
+            ended = True
+            _see_whether_it_went_well(seen)
+            self._operations.ok(op)
+        except BaseException as error:
+            raise self._operations.not_ok(op, error) from None
         finally:
-            self._asking.pop(op.op, None)
+            giving_up.end()
+            del self._asking[number]
             self._progress.forget(op)
-            self._client.settled(op, ended=ended)
-        raise AssertionError  # for mypy: the context manager above lets every exception out
+            self._sending.settled(op, ended=ended)
+        return seen
 
     async def cancel(self, thread: str, run: str) -> None:
         """Stop a run."""
-        op = self._invoke("cancel", thread=thread, run=run)
-        async with self._outcome(op):
-            await self._replied(op, self._client.cancel(op))
+        op = self._operations.invoke("cancel", thread=thread, run=run)
+        async with self._operations.outcome(op):
+            await self._operations.replied(op, self._client.cancel(op))
 
     async def attach(self, thread: str, *, epoch: str = "", after: int | None = None) -> Frame:
         """Read a thread on from `after`; None: from now on. Returns the reply."""
-        op = self._invoke("attach", thread=thread, epoch=epoch, after=after)
+        op = self._operations.invoke("attach", thread=thread, epoch=epoch, after=after)
         self._threads.add(thread)
-        async with self._outcome(op):
-            return await self._replied(op, self._client.attach(op))
+        async with self._operations.outcome(op):
+            return await self._operations.replied(op, self._client.attach(op))
         raise AssertionError
 
     async def history(self, thread: str) -> None:
         """Read a thread's messages. Nothing where the target cannot."""
         if "history" in self.abilities:
-            op = self._invoke("history", thread=thread)
-            async with self._outcome(op):
-                await self._patiently(self._client.history(op))
+            op = self._operations.invoke("history", thread=thread)
+            async with self._operations.outcome(op):
+                await self._operations.patiently(self._client.history(op))
 
     async def threads(self) -> None:
         """List the user's threads. Nothing where the target cannot."""
         if "threads" in self.abilities:
-            op = self._invoke("threads")
-            async with self._outcome(op):
-                await self._patiently(self._client.threads(op))
+            op = self._operations.invoke("threads")
+            async with self._operations.outcome(op):
+                await self._operations.patiently(self._client.threads(op))
 
     async def intrude(self, owner: int, thread: str, run: str) -> None:
         """Try to get at what is another user's; ok when every way is shut. Nothing where the target has no owners."""
         if "intrude" not in self.abilities:
             return
-        op = self._invoke("intrude", thread=thread, run=run, owner=owner)
+        op = self._operations.invoke("intrude", thread=thread, run=run, owner=owner)
         reply = self._progress.reply(op)
         try:
-            async with self._outcome(op):
-                if await self._patiently(self._client.intrude(op)) and (await self._patiently(reply)).ok:
+            async with self._operations.outcome(op):
+                if (
+                    await self._operations.patiently(self._client.intrude(op))
+                    and (await self._operations.patiently(reply)).ok
+                ):
                     raise TargetError("admitted", "attach was accepted", definite=True)
         finally:
             self._progress.forget(op)
@@ -242,13 +237,13 @@ class User:
             if self._floods == 0:
                 self._recorder.noted("flood_ended", str(self.number))
 
-    async def trespass(self, credential: Credential) -> None:
-        """Try to get in with a credential that is none; ok when that was refused. Nothing where the target knows no
-        users."""
+    async def trespass(self, credential: Credential, thread: str = "", run: str = "") -> None:
+        """Try to get in, and at a thread and a run that are somebody's, with a credential that is none; ok when all was
+        refused. Nothing where the target knows no users."""
         if "trespass" in self.abilities:
-            op = self._invoke("trespass", text=credential)
-            async with self._outcome(op):
-                await self._patiently(self._client.trespass(op))
+            op = self._operations.invoke("trespass", text=credential, thread=thread, run=run)
+            async with self._operations.outcome(op):
+                await self._operations.patiently(self._client.trespass(op))
 
     def drop(self) -> None:
         """Vanish without a goodbye."""
@@ -256,8 +251,7 @@ class User:
 
     async def back(self) -> None:
         """Wait until it has come back, where it is about to."""
-        if self._coming_back is not None:
-            await asyncio.shield(self._coming_back)
+        await self._coming_back.wait()
 
     def pause(self, *, reading: bool) -> None:
         """Stop or go on taking what comes."""
@@ -266,90 +260,62 @@ class User:
     async def close(self) -> None:
         """Leave."""
         self._leaving = True
-        if self._renewing is not None:
-            self._renewing.cancel()
-        if self._renewal is not None:
-            self._renewal.cancel()
-        if self._coming_back is not None:
-            self._coming_back.cancel()
-            await asyncio.gather(self._coming_back, return_exceptions=True)
+        self._renewal.end()
+        await self._coming_back.end()
         await self._client.close()
 
     # --- behind them --------------------------------------------------------------------------------------------------
 
-    def _invoke(self, kind: Kind, **fields: Any) -> Invoke:
-        intended, self._intended = self._intended, None
-        connection = self._client.connection
-        return self._recorder.invoke(self.number, kind, intended=intended, connection=connection, **fields)
+    async def _log_in_again(self) -> None:
+        with suppress(OperationError):  # recorded
+            await self.login()
 
-    @asynccontextmanager
-    async def _outcome(self, op: Invoke) -> AsyncIterator[None]:
-        """Record what comes of the operation in the block."""
-        try:
-            yield
-        except TargetError as error:
-            if error.code == "garbage" and op.connection and op.kind in _OVER_THE_CONNECTION:
-                self._client.drop()  # nothing that comes over this connection can be read any more
-            self._recorder.complete(op, "fail" if error.definite else "info", error.code, error.detail)
-            raise OperationError(op, error.code, error.detail) from None
-        except TimeoutError:
-            self._recorder.complete(op, "info", "timeout", f"nothing in {self.patience:g} s")
-            raise OperationError(op, "timeout", "") from None
-        except asyncio.CancelledError:
-            self._recorder.complete(op, "info", "abandoned")
-            raise
-        self._recorder.complete(op, "ok")
-
-    async def _patiently(self, work: Awaitable[T], patience: float | None = None) -> T:
-        async with asyncio.timeout(self.patience if patience is None else patience):
-            return await work
-
-    async def _sent(self, sending: Awaitable[None], then: Awaitable[T]) -> T:
-        await sending
-        return await then
-
-    async def _send(self, op: Invoke) -> None:
-        if self._client.connection or self._coming_back is None or self._coming_back.done():
-            await self._client.ask(op)
-        # else it is sent when the user is back
-
-    async def _replied(self, op: Invoke, sending: Awaitable[None]) -> Frame:
-        reply = self._progress.reply(op)
-        try:
-            frame = await self._patiently(self._sent(sending, reply))
-        finally:
-            self._progress.forget(op)
-        if not frame.ok:
-            raise refusal(frame)
-        return frame
+    async def _refresh(self) -> None:
+        if self._client.connection:
+            op = self._operations.invoke("refresh")
+            with suppress(OperationError):  # recorded
+                async with self._operations.outcome(op):
+                    await self._operations.replied(op, self._client.refresh(op))
 
     def _on_closed(self, record: Closed, op: int) -> None:
         if self._leaving:
             return
-        if self.resumes and "resume" in self.abilities:
-            if self._coming_back is None or self._coming_back.done():
-                self._coming_back = asyncio.ensure_future(self._come_back())
-            return
+        reads_on = "resume" in self.abilities
+        if "connect" in self.abilities and (self.resumes or not reads_on):
+            self._coming_back.begin()
+            if reads_on:
+                return
         for asked in self._asking.values():
-            if op in (0, asked.op):
+            if op in (0, asked.op) and self._sending.is_sent(asked):
                 self._progress.lost(asked, record)
 
-    async def _come_back(self) -> None:
-        """Connect again until it works, and read on where each thread stands. The connection may be lost again
-        meanwhile: then another one is tried."""
-        for attempt in itertools.count():
-            pause = RECONNECT_AFTER[min(attempt, len(RECONNECT_AFTER) - 1)]
-            await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
-            try:
-                await self.connect()
-                for asked in list(self._asking.values()):
-                    if not self._progress.is_answered(asked):  # lost, maybe: the same run id starts nothing twice
-                        await self._client.ask(asked)
-                for thread in sorted(self._threads):
-                    stream = self._recorder.judge.stream(self.number, self.viewer, thread)
-                    if stream.epoch:
-                        await self.attach(thread, epoch=stream.epoch, after=stream.seq)
-            except (OperationError, TargetError):
-                if not self._client.connection:
-                    continue
-            return
+    async def _read_on(self) -> bool:
+        """Connect again, and read on where each thread stands; or, where the target cannot, log in and connect anew,
+        and ask what has not been sent yet. Returns whether it is back."""
+        reads_on = "resume" in self.abilities
+        try:
+            if not reads_on:
+                await self.login()
+            await self.connect()
+            for asked in [] if self._client.in_turn else list(self._asking.values()):
+                lost = reads_on and not self._progress.is_answered(asked)  # maybe: a run id starts nothing twice
+                if lost or not self._sending.is_sent(asked):
+                    await self._sending.go(asked)
+            for thread in sorted(self._threads):
+                stream = self._recorder.judge.stream(self.number, self.viewer, thread)
+                if stream.epoch:
+                    await self.attach(thread, epoch=stream.epoch, after=stream.seq)
+        except (OperationError, TargetError):
+            pass  # recorded; where the connection is there all the same, so is the user
+        if self._client.connection:  # it may be lost again, in the same moment as the last reply came
+            return True
+        if not self.resumes and not self._client.in_turn:
+            for asked in self._asking.values():
+                if not self._sending.is_sent(asked):
+                    self._progress.unsent(asked)
+        return not self.resumes  # without faults it tries once; and again when something is asked
+
+
+def _see_whether_it_went_well(seen: SeenRun) -> None:
+    if seen.outcome == "error":
+        raise TargetError(seen.error, "the run ended with an error", definite=False)

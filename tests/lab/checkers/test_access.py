@@ -67,3 +67,16 @@ def test_a_login_that_does_not_say_how_long_it_is_good_for() -> None:
         script.wait(1_000_000)
         script.send(*whole_run())
         assert not kinds(Access(), script)
+
+
+def test_every_user_is_welcomed_by_a_name_of_their_own() -> None:
+    for names, expected in (
+        (("a", "b", "a"), {}),
+        (("a", "a", "a"), {"identity": 1}),
+        (("a", "b", "c"), {"identity": 1}),
+    ):
+        script = Script()
+        for user, name in zip((1, 2, 1), names, strict=True):
+            connection = script.open(user)
+            script.send({"type": "welcome", "user_id": name}, connection=connection, user=user)
+        assert kinds(Access(), script) == expected

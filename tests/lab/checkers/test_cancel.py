@@ -1,8 +1,20 @@
 from __future__ import annotations
 
+from goldenpath.lab.checker import Finding
 from goldenpath.lab.checkers.cancel import Cancel
+from goldenpath.lab.judge import judge
 from goldenpath.lab.records import Invoke
-from tests.lab.histories import Script, asked, event, find, kinds, whole_run
+from tests.lab.histories import FORMAT, Script, asked, event, whole_run
+
+
+def judged(checker: Cancel, script: Script) -> Finding:
+    """What it says, also where it says that it does not know."""
+    (finding,) = judge(FORMAT, [checker], script.records)
+    return finding
+
+
+def kinds(checker: Cancel, script: Script) -> dict[str, int]:
+    return judged(checker, script).counts
 
 
 def cancelled(*named: str, silent: bool = False) -> tuple[Script, Invoke]:
@@ -20,7 +32,7 @@ def test_a_cancelled_run_ends_as_cancelled() -> None:
     script, ask = cancelled("r1")
     script.send(*whole_run(outcome="cancelled")[3:])
     script.complete(ask)
-    finding = find(Cancel(), script.records)
+    finding = judged(Cancel(), script)
     assert not finding.counts
     assert finding.checked
 
@@ -31,11 +43,23 @@ def test_a_run_that_the_target_said_it_cancelled_ends_otherwise() -> None:
     assert kinds(Cancel(), script) == {"uncancelled": 1}
 
 
-def test_a_cancel_that_came_too_late_changes_nothing() -> None:
+def test_a_cancel_that_came_too_late_changes_nothing_and_shows_nothing() -> None:
     for silent in (False, True):
-        script, _ = cancelled(silent=silent)
+        script, ask = cancelled(silent=silent)
         script.send(*whole_run()[3:])
-        assert not kinds(Cancel(), script)
+        script.complete(ask)
+        finding = judged(Cancel(), script)
+        assert not finding.counts
+        assert finding.broken == "of 1 cancels none stopped a run"
+
+
+def test_a_run_goes_on_of_which_there_was_nothing_to_cancel() -> None:
+    for step, count, expected in ((0.03, 30, {"denied": 1}), (0.001, 200, {}), (1.0, 4, {})):
+        script, _ = cancelled()
+        for seq in range(4, 4 + count):
+            script.wait(step)
+            script.send(event("TEXT_MESSAGE_CONTENT", seq, messageId="m-r1", delta="x"))
+        assert kinds(Cancel(), script) == expected
 
 
 def test_a_cancelled_run_goes_on() -> None:

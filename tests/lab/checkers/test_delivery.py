@@ -22,9 +22,38 @@ def test_every_event_once_and_in_order() -> None:
     assert not delivered(1, 2, 3, 4, 5, 6, coalesced=True)
 
 
+def test_a_question_that_the_target_repeats_is_the_one_that_was_asked() -> None:
+    for change, expected in (("", {}), ("!", {"altered": 1})):
+        script = Script()
+        op = asked(script)
+        begin, *rest = whole_run()
+        messages = [{"role": "user", "content": "before"}, {"role": "user", "content": op.text + change}]
+        begin["event"]["input"] = {"messages": messages}
+        script.send(begin, *rest)
+        script.complete(op)
+        assert kinds(Delivery(FORMAT), script) == expected
+
+
 def test_an_event_that_never_comes_is_lost() -> None:
     for coalesced in (False, True):
         assert delivered(1, 2, 4, 5, 6, coalesced=coalesced) == {"lost": 1}
+
+
+def test_an_event_without_a_number() -> None:
+    for without in ({"seq": 0}, {}):
+        script = Script()
+        asked(script, answer=None)
+        for line in whole_run():
+            script.send({name: value for name, value in line.items() if name != "seq"} | without)
+        assert kinds(Delivery(FORMAT), script) == {"malformed": 6}
+
+
+def test_the_snapshot_of_a_thread_without_events_has_no_number() -> None:
+    script = Script()
+    op = script.invoke("attach", connection=script.open(), thread="t", epoch="e0", after=3)
+    script.reply(op, 0, gap=True)
+    script.send(event("MESSAGES_SNAPSHOT", 0, run=None, messages=[]))
+    assert not kinds(Delivery(FORMAT), script)
 
 
 def test_an_event_that_comes_twice() -> None:

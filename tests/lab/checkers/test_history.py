@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from goldenpath.lab.checkers import history
@@ -126,3 +128,48 @@ def test_what_is_forgotten_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> Non
     script.answer(op, b'{"messages":[]}')
     script.complete(op)
     assert 2 <= kinds(History(FORMAT, CANARIES), script)["missing"] < 2 * 10
+
+
+def test_what_nobody_said_is_invented() -> None:
+    for more, expected in (
+        (("x", "user", "never asked"), {"invented": 1}),
+        (("x", "assistant", "never said"), {"invented": 1}),
+        (("x", "assistant", ""), {}),
+        (("x", "tool", "a result"), {}),
+    ):
+        script, question, answer = talked()
+        assert read(script, question, answer, more) == expected
+
+
+def test_nothing_is_invented_where_a_run_may_have_said_it() -> None:
+    script, question, answer = talked()
+    script.ask(run="r2")
+    assert not read(script, question, answer, ("x", "assistant", "on its way"))
+    script, question, answer = talked()
+    script.complete(script.ask(run="r2"), "info", "timeout")
+    assert not read(script, question, answer, ("x", "assistant", "after all"))
+
+
+def test_a_history_that_says_that_it_is_another_threads() -> None:
+    script, question, answer = talked()
+    op = script.invoke("history", thread="t")
+    messages = [{"id": name, "role": role, "content": text} for name, role, text in (question, answer)]
+    script.answer(op, json.dumps({"thread_id": "another", "messages": messages}).encode())
+    assert kinds(History(FORMAT, CANARIES), script) == {"misplaced": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"threads":[{"thread_id":"t"}],"next_cursor":null}', {}),
+        (b'{"threads":[{"thread_id":"u"}],"next_cursor":"more"}', {}),
+        (b'{"threads":[{"thread_id":"u"}],"next_cursor":null}', {"unlisted": 1}),
+        (b'{"threads":[]}', {"unlisted": 1}),
+        (b'{"error":"boom"}', {"malformed": 1}),
+    ],
+)
+def test_a_list_holds_the_threads_that_there_are(body: bytes, expected: dict[str, int]) -> None:
+    script, _, _ = talked()
+    op = script.invoke("threads")
+    script.answer(op, body)
+    assert kinds(History(FORMAT, CANARIES), script) == expected

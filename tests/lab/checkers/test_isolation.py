@@ -140,6 +140,21 @@ def test_what_belongs_to_another_is_refused() -> None:
         assert kinds(Isolation(CANARIES), script) == expected
 
 
+def test_every_command_of_an_intrusion_is_refused_also_late() -> None:
+    for reply, expected in (
+        ({"ok": True, "cancelled": ["theirs"]}, {"intrusion": 1}),
+        ({"ok": True, "cancelled": []}, {}),
+        ({"ok": False}, {}),
+    ):
+        script = Script()
+        script.open()
+        op = script.invoke("intrude", connection=1, thread="theirs", owner=2)
+        script.send({"re": op.op, "ok": False})
+        script.complete(op)
+        script.send({"re": f"{op.op}:cancel", **reply})
+        assert kinds(Isolation(CANARIES), script) == expected
+
+
 def test_checked_counts_what_was_scanned() -> None:
     script = Script()
     asked(script)

@@ -132,3 +132,23 @@ def test_a_target_without_numbers_has_an_order_too() -> None:
     script.open(viewer=None)
     script.send(*whole_run(numbered=False)[1:], connection=2)
     assert kinds(Order(format_), script, format_) == {"unstarted": 1}
+
+
+def test_an_event_that_names_another_run_or_thread_than_its_own() -> None:
+    for fields, expected in (
+        ({"runId": "r1", "threadId": "t"}, {}),
+        ({"runId": "r2", "threadId": "t"}, {"misnamed": 1}),
+        ({"runId": "r2", "threadId": "u"}, {"misnamed": 2}),
+    ):
+        script = Script()
+        asked(script)
+        script.send(event("RUN_STARTED", 1, **fields))
+        assert kinds(Order(FORMAT), script) == expected
+
+
+def test_an_event_of_no_run() -> None:
+    script = Script()
+    asked(script)
+    script.send(*whole_run())
+    script.send(event("TEXT_MESSAGE_CONTENT", 7, run=None, messageId="ghost", delta="junk"))
+    assert kinds(Order(FORMAT), script) == {"ownerless": 1}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from goldenpath.lab.checkers.terminal import Terminal
+from goldenpath.lab.checkers.terminal import GRACE, Terminal
 from tests.lab.histories import Script, UnnumberedFormat, asked, event, kinds, whole_run
 
 
@@ -116,3 +116,35 @@ def test_an_answer_of_its_own_that_is_cut_off_by_the_target() -> None:
         script.send(*whole_run(numbered=False)[:cut])
         script.close(1, ours=ours)
         assert kinds(Terminal(), script, format_) == expected
+
+
+def test_what_a_fault_cuts_off_is_nobodys_fault() -> None:
+    for after, expected in ((0.0, {}), (GRACE - 1, {}), (GRACE + 1, {"endless": 1})):
+        script = Script()
+        connection = script.open(viewer=None)
+        op = script.ask(connection)
+        script.send(*whole_run(numbered=False)[:-1])
+        script.inject("reset@3", on=True)
+        script.inject("reset@3", on=False)
+        script.wait(after)
+        script.close(connection)
+        script.complete(op, "info", "disconnected")
+        assert kinds(Terminal(), script) == expected
+
+
+def test_a_run_that_still_goes_on_is_too_slow_and_not_endless() -> None:
+    script = Script()
+    op = asked(script)
+    script.send(*whole_run()[:-1])
+    script.complete(op, "info", "slow")
+    assert not kinds(Terminal(), script)
+
+
+def test_an_ask_that_waited_is_over_the_connection_that_it_was_sent_over() -> None:
+    script = Script()
+    op = script.ask(0)
+    script.sent(op, script.open(viewer=7))
+    script.reply(op)
+    script.close(1)
+    script.complete(op, "info", "timeout")
+    assert not kinds(Terminal(), script)

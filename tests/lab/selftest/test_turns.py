@@ -32,15 +32,17 @@ async def test_nobody_has_more_than_half_of_the_places() -> None:
     await asyncio.sleep(0)
     assert not third.done()
     turns.give_back("a")
-    await third
+    async with asyncio.timeout(20):
+        await third
 
 
 async def test_a_place_that_nobody_waits_for_stays_free() -> None:
     turns = Turns(1)
-    for _ in range(3):
-        await turns.take("a")
-        turns.give_back("a")
-    await turns.take("b")
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            await turns.take("a")
+            turns.give_back("a")
+        await turns.take("b")
 
 
 async def test_whoever_does_not_wait_any_more_gets_no_place() -> None:
@@ -52,4 +54,5 @@ async def test_whoever_does_not_wait_any_more_gets_no_place() -> None:
     gone.cancel()
     await asyncio.sleep(0)
     turns.give_back("a")
-    await there
+    async with asyncio.timeout(20):
+        await there

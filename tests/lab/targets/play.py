@@ -16,12 +16,13 @@ from goldenpath.lab.formats import make_format
 from goldenpath.lab.frames import Frame
 from goldenpath.lab.history import HistoryWriter, read_history
 from goldenpath.lab.judge import Judge, judge
+from goldenpath.lab.operations import OperationError
 from goldenpath.lab.progress import Progress
 from goldenpath.lab.recorder import Recorder
 from goldenpath.lab.records import Closed, Complete, Invoke, Record
 from goldenpath.lab.stream import Stream
 from goldenpath.lab.targets import TargetSpec, make_target
-from goldenpath.lab.user import OperationError, User
+from goldenpath.lab.user import User
 
 NONCE = "0123abcd"
 PATIENCE = 20.0
@@ -44,16 +45,22 @@ class Watch(Checker):
         self.answers: list[str] = []
         self.answering = asyncio.Event()
         """The first piece of an answer has come."""
+        self.attaching = 0
+        """How many attaches are under way."""
+        self.on_events: Callable[[], object] | None = None
+        """Told, in the same moment, that events came."""
         self.closing = asyncio.Event()
         """A connection is gone."""
 
     def invoked(self, op: Invoke) -> None:
         if op.kind == "ask":
             self.asked.append(op)
+        self.attaching += op.kind == "attach"
 
     def completed(self, op: Invoke, record: Complete) -> None:
         self.outcomes.append((op.kind, record.outcome, record.code))
         self.details.append(record.detail)
+        self.attaching -= op.kind == "attach"
 
     def events(self, stream: Stream, frames: Any, at: float) -> None:
         frame: Frame
@@ -62,6 +69,8 @@ class Watch(Checker):
             self.types.append(frame.event.type)
             if frame.event.type == "TEXT_MESSAGE_CONTENT":
                 self.answering.set()
+        if self.on_events is not None:
+            self.on_events()
 
     def closed(self, record: Closed) -> None:
         self.closing.set()

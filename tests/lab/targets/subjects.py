@@ -85,7 +85,7 @@ def fastapi_chat(directory: Path) -> Subject:
 
 def mapping_of_the_page(directory: Path, port: int, password: str = "open sesame") -> Path:
     """The how-to's mapping file, for a server on another port."""
-    (mapping,) = blocks("judge-a-websocket-chat.md", "toml")
+    mapping = blocks("judge-a-websocket-chat.md", "toml")[0]
     assert tomllib.loads(mapping)
     path = directory / "chat.toml"
     path.write_text(mapping.replace(":8000/", f":{port}/").replace("${CHAT_PASSWORD}", password))

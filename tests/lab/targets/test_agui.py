@@ -93,50 +93,35 @@ async def test_the_client_holds_the_conversation_and_the_state(tmp_path: Path) -
     assert {headers["X-User"] for headers in server.headers} == {"u7"}
 
 
-async def test_garbage_in_one_answer_is_nothing_to_another(tmp_path: Path) -> None:
-    garbled = asyncio.Event()
+@pytest.mark.parametrize(
+    ("begun", "code"),
+    [
+        (b"data: garbage\n\n", "garbage"),
+        (sse({"type": "RUN_STARTED", "threadId": "bad", "runId": "bad"}), "disconnected"),
+    ],
+    ids=["garbage", "an end before the run's"],
+)
+async def test_what_is_wrong_with_one_answer_is_nothing_to_another(begun: bytes, code: str, tmp_path: Path) -> None:
+    wrong = asyncio.Event()
 
     async def says(run: dict[str, Any], stream: web.StreamResponse) -> None:
         if run["threadId"] == "bad":
-            await stream.write(b"data: garbage\n\n")
+            await stream.write(begun)
             return
-        await garbled.wait()
+        await wrong.wait()
         await stream.write(answer(run, "fine"))
 
     async def talk(bench: Bench) -> None:
         user = bench.make_user(0)
         good = asyncio.ensure_future(user.ask("a", thread="good"))
-        await bench.gone(user.ask("b", thread="bad"))
-        garbled.set()
+        await bench.gone(user.ask("b", thread="bad", run="bad"))
+        wrong.set()
         assert (await good).outcome == "success"
 
     server = Server(says)
     async with server.served() as url:
         _, watch, _ = await play(TargetSpec("agui", {"url": url}), tmp_path, talk)
-    assert sorted(watch.outcomes) == [("ask", "info", "garbage"), ("ask", "ok", "")]
-
-
-async def test_a_stream_that_ends_before_its_run_is_lost_and_no_other(tmp_path: Path) -> None:
-    lost = asyncio.Event()
-
-    async def says(run: dict[str, Any], stream: web.StreamResponse) -> None:
-        if run["threadId"] == "bad":
-            await stream.write(sse({"type": "RUN_STARTED", "threadId": "bad", "runId": run["runId"]}))
-            return
-        await lost.wait()
-        await stream.write(answer(run, "fine"))
-
-    async def talk(bench: Bench) -> None:
-        user = bench.make_user(0)
-        good = asyncio.ensure_future(user.ask("a", thread="good"))
-        await bench.gone(user.ask("b", thread="bad"))
-        lost.set()
-        assert (await good).outcome == "success"
-
-    server = Server(says)
-    async with server.served() as url:
-        _, watch, _ = await play(TargetSpec("agui", {"url": url}), tmp_path, talk)
-    assert sorted(watch.outcomes) == [("ask", "info", "disconnected"), ("ask", "ok", "")]
+    assert sorted(watch.outcomes) == [("ask", "info", code), ("ask", "ok", "")]
 
 
 async def test_an_answer_that_is_given_up_is_closed_by_us(tmp_path: Path) -> None:

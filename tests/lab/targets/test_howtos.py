@@ -21,9 +21,10 @@ def commands(page: str) -> list[list[str]]:
     return [shlex.split(found) for found in re.findall(r"^    (?:\w+=\S.*? )?(goldenpath lab .*)$", text, re.MULTILINE)]
 
 
-def run(command: list[str], directory: Path) -> None:
+def run(command: list[str], directory: Path, *, workers: int) -> None:
+    sizes = ["--users", "3", "--workers", str(workers), "--out", str(directory / f"out-{workers}")]
     done = subprocess.run(
-        [sys.executable, "-m", "goldenpath.cli", *command[1:], "--users", "3", "--out", str(directory / "out")],
+        [sys.executable, "-m", "goldenpath.cli", *command[1:], *sizes],
         cwd=directory,
         env={**os.environ, "CHAT_PASSWORD": "open sesame"},
         capture_output=True,
@@ -46,7 +47,8 @@ def test_the_server_of_the_page_passes(page: str, address: str, tmp_path: Path) 
         if not address:
             mapping_of_the_page(tmp_path, server.port, "${CHAT_PASSWORD}")
         command = commands(page)[0]
-        run([part.replace(":8000", f":{server.port}") for part in command], tmp_path)
+        for workers in (1, 2):
+            run([part.replace(":8000", f":{server.port}") for part in command], tmp_path, workers=workers)
     finally:
         server.kill()
 

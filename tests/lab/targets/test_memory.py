@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from goldenpath.lab import coming_back
 from goldenpath.lab.checker import Finding
 from goldenpath.lab.records import Received
 from goldenpath.lab.targets import TargetSpec
@@ -67,6 +70,35 @@ async def test_a_user_comes_back_and_reads_on(tmp_path: Path) -> None:
     assert wrong(findings) == {}
     assert watch.answers == [watch.asked[0].text]
     assert ("attach", "ok", "") in watch.outcomes
+
+
+async def test_a_connection_that_goes_as_soon_as_it_has_come_back_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coming_back, "RECONNECT_AFTER", (0.0,))
+
+    async def lose(bench: Bench) -> None:
+        user = bench.make_user(0)
+        user.resumes = True
+        lost: list[bool] = []
+
+        def lose_again() -> None:
+            if bench.watch.attaching and not lost:
+                lost.append(True)
+                user.drop()
+
+        await user.login()
+        await user.connect()
+        asking = asyncio.ensure_future(user.ask(LONG * 10, thread=user.thread("t")))
+        await bench.watch.answering.wait()
+        bench.watch.on_events = lose_again
+        user.drop()
+        assert (await asking).outcome == "success"
+        assert lost
+
+    findings, watch, _ = await play(MEMORY, tmp_path, lose)
+    assert wrong(findings) == {}
+    assert [kind for kind, _, _ in watch.outcomes].count("connect") == 3
 
 
 async def test_a_thread_is_its_owners(tmp_path: Path) -> None:

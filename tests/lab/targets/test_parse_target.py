@@ -34,7 +34,7 @@ def test_nothing_is_a_server_of_our_own() -> None:
 def test_a_url_is_a_goldenpath_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOLDENPATH_SIMULATION_KEY", "k")
     spec = parsed("http://127.0.0.1:8700")
-    assert spec == TargetSpec("goldenpath", {"url": "http://127.0.0.1:8700", "simulation_key": "k"})
+    assert spec == TargetSpec("goldenpath", {"url": "http://127.0.0.1:8700", "simulation_key": "k"}, {"k": "***"})
 
 
 def test_an_agui_server_has_headers_and_may_be_an_echo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +45,20 @@ def test_an_agui_server_has_headers_and_may_be_an_echo(monkeypatch: pytest.Monke
         "headers": {"Authorization": "Bearer secret", "X-User": "u{user}"},
         "echo": True,
     }
+
+
+def test_a_url_may_have_variables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "secret")
+    assert parsed("agui+https://example.com/run?key=${KEY}").options["url"] == "https://example.com/run?key=secret"
+    with pytest.raises(ValueError, match="--target: there is no variable NOKEY in the environment"):
+        parsed("https://${NOKEY}@example.com")
+
+
+def test_what_is_wrong_is_told_without_secrets() -> None:
+    with pytest.raises(ValueError, match=r"--target: 'http://\*\*\*@:0/' is no http:// or https:// URL with a host"):
+        parsed("agui+http://me:open-sesame@:0/")
+    with pytest.raises(ValueError, match=r"--header '\*\*\*': expected 'Name: value'"):
+        parsed("agui+http://localhost/", headers=["Bearer open-sesame"])
 
 
 def test_a_mapping_file_is_read(tmp_path: Path) -> None:
@@ -106,7 +120,7 @@ def test_headers_are_for_agui_servers(text: str | None) -> None:
         ('delta = ["word"]', "delta = []", "read.delta: expected at least one, got none"),
         ('text = "text"', 'text = "text"\ncolour = 1', "read: Object contains unknown field `colour`"),
         ("[read]", "[raed]", "the file: Object contains unknown field `raed`"),
-        ("ws://", "http://", "url: expected ws://... or wss://..., got 'http://127.0.0.1:1/chat?as={user}'"),
+        ("ws://", "http://", "url: expected ws://... or wss://..., got 'http://127.0.0.1:1/chat'"),
         ("{user}", "{token}", "url: {token} cannot be filled in here; {user} can"),
         ("{text}", "{txt}", "send.say: {txt} cannot be filled in here; {run}, {text}, {thread}, {user} can"),
         ("{text}", "hello", "send: expected {text} somewhere: nothing would be asked"),
@@ -114,6 +128,18 @@ def test_headers_are_for_agui_servers(text: str | None) -> None:
         ('text = "text"', 'text = "text"\nrun = "id"', "send: expected {run} somewhere: read.run expects it back"),
         ('text = "text"', 'text = "text"\nignore = ["done"]', "read.ignore: 'done' stands in read.end, too"),
         ("[send]", "[send", "no TOML: "),
+        ("[send]", "[heartbeat]\nkinds = []\nanswer = {}\n[send]", "heartbeat.kinds: expected at least one, got none"),
+        (
+            "[send]",
+            '[heartbeat]\nkinds = ["done"]\nanswer = {}\n[send]',
+            "heartbeat.kinds: 'done' stands in read.end, too",
+        ),
+        ("[send]", '[heartbeat]\nkinds = ["ping"]\n[send]', "heartbeat: Object missing required field `answer`"),
+        (
+            "[send]",
+            '[heartbeat]\nkinds = ["ping"]\nanswer = { to = "{text}" }\n[send]',
+            "heartbeat.answer.to: {text} cannot be filled in here; {user} can",
+        ),
         ("[send]", '[login]\nurl = "chat"\n[send]', "login.url: expected http://... or https://..., got 'chat'"),
     ],
 )

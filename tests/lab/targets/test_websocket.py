@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
+from goldenpath.lab.operations import OperationError
 from goldenpath.lab.records import Closed
 from goldenpath.lab.targets import TargetSpec
 from tests.lab.targets.play import Bench, play
@@ -138,6 +141,38 @@ async def test_an_answer_that_did_not_come_takes_the_connection_with_it(tmp_path
     assert [record.ours for record in records if isinstance(record, Closed)] == [True, True]
 
 
+async def test_a_heartbeat_is_answered_and_is_no_event(tmp_path: Path) -> None:
+    """The chat goes on only when its ping was answered, and numbers what it sends."""
+    pong = asyncio.Event()
+    answers: list[dict[str, Any]] = []
+
+    async def says(connection: ServerConnection, message: dict[str, Any]) -> None:
+        if message.get("is") == "pong":
+            answers.append(message)
+            pong.set()
+            return
+        await connection.send(json.dumps({"is": "ping", "at": {"n": 1}, "no": 1}))
+        asyncio.get_running_loop().create_task(hear(connection))
+
+    async def hear(connection: ServerConnection) -> None:
+        await pong.wait()
+        await connection.send(json.dumps({"is": "word", "text": "hello", "no": 2}))
+        await connection.send(json.dumps({"is": "done", "no": 3}))
+
+    async def talk(bench: Bench) -> None:
+        user = bench.make_user(3)
+        await user.connect()
+        await user.ask("are you there?", thread="t")
+
+    beat = {"kinds": ["ping", "beat"], "answer": {"is": "pong", "who": "u{user}"}, "repeat": ["at", "missing"]}
+    async with chat(says) as (url, _):
+        target = spec(url, read={**READ, "seq": "no"}, heartbeat=beat)
+        findings, watch, _ = await play(target, tmp_path, talk)
+    assert answers == [{"is": "pong", "who": "u3", "at": {"n": 1}}]
+    assert watch.answers == ["hello"]
+    assert not any(finding.counts for finding in findings)
+
+
 async def test_what_another_user_said_is_a_leak(tmp_path: Path) -> None:
     """Answers that go to everybody, as a shared connection list sends them."""
     everybody: list[ServerConnection] = []
@@ -161,3 +196,130 @@ async def test_what_another_user_said_is_a_leak(tmp_path: Path) -> None:
     assert isolation.counts["leak"] >= 2
     assert "user 0" in isolation.violations[0].witness
     assert "user 1" in isolation.violations[0].witness
+
+
+async def test_iterations_that_overlap_share_one_connection_and_take_turns_on_it(tmp_path: Path) -> None:
+    """Each connects where it is not connected, as the golden path does: a viewer has one connection all the same."""
+
+    async def says(connection: ServerConnection, message: dict[str, Any]) -> None:
+        await say(connection, message["say"])
+
+    async def talk(bench: Bench) -> None:
+        user = bench.make_user(0)
+
+        async def iterate(name: str) -> None:
+            await user.connect()
+            await user.ask(f"{{canary}} {name}", thread=name, answer=f"{{canary}} {name}")
+
+        await asyncio.gather(*(iterate(name) for name in "abcd"))
+
+    async with chat(says) as (url, seen):
+        findings, watch, _ = await play(spec(url, echo=True), tmp_path, talk)
+        assert len(seen) == 1
+    assert [outcome for _, outcome, _ in watch.outcomes] == ["ok"] * 5
+    assert not any(finding.counts for finding in findings)
+
+
+@pytest.mark.parametrize("says_run", [False, True])
+async def test_who_loses_the_connection_comes_back_and_asks_what_was_not_sent(says_run: bool, tmp_path: Path) -> None:
+    """What was under way is unknown; what waits for its turn, or is asked meanwhile, goes over the new connection."""
+    heard: list[str] = []
+
+    async def says(connection: ServerConnection, message: dict[str, Any]) -> None:
+        heard.append(message["say"].split()[-1])
+        if heard == ["first"]:
+            connection.transport.abort()
+        else:
+            await say(connection, message["say"], **({"run": message["run"]} if says_run else {}))
+
+    async def talk(bench: Bench) -> None:
+        user = bench.make_user(0)
+        await user.connect()
+
+        async def ask(name: str) -> None:
+            await bench.gone(user.ask(f"{{canary}} {name}", thread=name, answer=f"{{canary}} {name}"))
+
+        asking = [asyncio.ensure_future(ask("first"))]
+        if not says_run:
+            asking.append(asyncio.ensure_future(ask("second")))
+        await bench.watch.closing.wait()
+        await asyncio.gather(*asking, ask("third"))
+        await ask("fourth")
+
+    options: dict[str, Any] = {"echo": True}
+    if says_run:
+        options |= {"send": {"say": "{text}", "run": "{run}"}, "read": {**READ, "run": "run"}}
+    async with chat(says) as (url, seen):
+        findings, watch, _ = await play(spec(url, **options), tmp_path, talk)
+        assert len(seen) == 2
+    assert heard == ["first", *([] if says_run else ["second"]), "third", "fourth"]
+    asks = [(outcome, code) for kind, outcome, code in watch.outcomes if kind == "ask"]
+    assert asks == [("info", "disconnected"), *[("ok", "")] * (len(heard) - 1)]
+    assert not any(finding.counts for finding in findings)
+
+
+async def test_who_gives_up_before_their_turn_leaves_the_connection_to_the_others(tmp_path: Path) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def says(connection: ServerConnection, message: dict[str, Any]) -> None:
+        reached.set()
+        await go_on.wait()
+        await say(connection, "hello")
+
+    async def talk(bench: Bench) -> None:
+        user = bench.make_user(0)
+        await user.connect()
+        first = asyncio.ensure_future(user.ask("first", thread="t"))
+        await reached.wait()
+        await bench.gone(user.ask("second", thread="t", patience=0.05))
+        assert user.connected
+        go_on.set()
+        await first
+
+    async with chat(says) as (url, _):
+        _, watch, _ = await play(spec(url), tmp_path, talk)
+    assert watch.outcomes[1:] == [("ask", "info", "timeout"), ("ask", "ok", "")]
+
+
+async def test_patience_counts_from_the_last_that_came_and_is_not_endless(tmp_path: Path) -> None:
+    """The one answers slowly, for longer than the patience; the other never ends, however long."""
+
+    async def says(connection: ServerConnection, message: dict[str, Any]) -> None:
+        for _ in range(6 if message["say"] == "slowly" else 40):
+            await connection.send(json.dumps({"is": "word", "text": "on"}))
+            await asyncio.sleep(0.1)
+        await connection.send(json.dumps({"is": "done"}))
+
+    async def talk(bench: Bench) -> None:
+        user = bench.make_user(0)
+        await user.connect()
+        await user.ask("slowly", thread="t", patience=0.5)
+        await bench.gone(user.ask("for ever", thread="t", patience=0.5))
+
+    async with chat(says) as (url, _):
+        findings, watch, _ = await play(spec(url), tmp_path, talk)
+    assert [each for each in watch.outcomes if each[0] == "ask"] == [("ask", "ok", ""), ("ask", "info", "slow")]
+    assert not any(finding.counts for finding in findings)
+
+
+@pytest.mark.parametrize("pieces", [1, 70])
+async def test_a_message_that_is_too_large_is_not_taken_and_named(pieces: int, tmp_path: Path) -> None:
+    """In one frame, or in a message of many that has no end."""
+
+    async def says(connection: ServerConnection, message: dict[str, Any]) -> None:
+        piece = "x" * (70 * 1024**2 // pieces)
+        with suppress(ConnectionClosed):
+            await connection.send(piece if pieces == 1 else (piece for _ in range(10 * pieces)))
+
+    async def talk(bench: Bench) -> None:
+        user = bench.make_user(0)
+        await user.connect()
+        with pytest.raises(OperationError, match="more than 64 MiB"):
+            await user.ask("what?", thread="t")
+
+    async with chat(says) as (url, _):
+        findings, _, records = await play(spec(url), tmp_path, talk)
+    closed = next(record for record in records if isinstance(record, Closed))
+    assert (closed.ours, closed.code) == (True, 1009)
+    assert [finding.counts for finding in findings if finding.counts] == [{"malformed": 1}]
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.bin")) < 1024**2

@@ -18,15 +18,16 @@ from goldenpath.lab.checkers.terminal import Terminal
 from goldenpath.lab.frames import Format
 
 
-def standard_checkers(format_: Format, canaries: Canaries) -> list[Checker]:
-    """New checkers for one judge. Each looks at one user at a time: several judges may share the users."""
+def standard_checkers(format_: Format, canaries: Canaries, *, disturbed: bool = False) -> list[Checker]:
+    """New checkers for one judge. Each looks at one user at a time: several judges may share the users. `disturbed`:
+    the judge does not see that faults of the network are injected."""
     return [
         Isolation(canaries),
         Delivery(format_),
         Order(format_),
-        Terminal(),
+        Terminal(disturbed=disturbed),
         Resume(format_),
-        Snapshot(),
+        Snapshot(canaries),
         Cancel(),
         History(format_, canaries),
         Access(),

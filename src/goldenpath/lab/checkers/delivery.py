@@ -7,7 +7,7 @@ from math import inf
 from typing import ClassVar, Final, NamedTuple
 
 from goldenpath.lab.checker import Checker
-from goldenpath.lab.frames import Format, Frame
+from goldenpath.lab.frames import Format, Frame, Input
 from goldenpath.lab.records import Closed, Complete, Invoke, Received
 from goldenpath.lab.stream import SeenRun, Stream
 
@@ -28,7 +28,8 @@ class _Hole(NamedTuple):
 
 class Delivery(Checker):
     """Violations: `lost`, `duplicate`, `reordered` (by the events' numbers), `unsubscribed`, `altered` (an answer that
-    is not what the target has to say), `malformed`.
+    is not what the target has to say, or a question that it repeats otherwise than it was asked), `malformed` (it
+    cannot be read, or has no number where each has one).
 
     What is missing counts as lost when a hundred later events have come, or nothing can come any more; what comes
     before that is reordered. Events without numbers, as in AG-UI, show both only by the answer that they add up
@@ -39,15 +40,23 @@ class Delivery(Checker):
     def __init__(self, format_: Format) -> None:
         super().__init__()
         self._numbered = format_.numbered
+        self._fills_in = format_.fills_in
         self._answers: dict[tuple[int, str, str], str] = {}
+        self._questions: dict[tuple[int, str, str], str] = {}
         self._missing: dict[Stream, list[_Hole]] = {}
 
     def invoked(self, op: Invoke) -> None:
-        if op.kind == "ask" and op.answer is not None:
-            self._answers[op.user, op.thread, op.run] = op.answer
+        if op.kind == "ask":
+            key = op.user, op.thread, op.run
+            self._questions[key] = op.text
+            if op.answer is not None:
+                self._answers[key] = op.answer
 
     def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
         self.checked += len(frames)
+        for frame in frames:
+            if frame.event is not None and frame.event.input is not None:
+                self._compare_question(stream, frame, frame.event.input, at)
         if not self._numbered:
             return
         expected = stream.seq + 1
@@ -56,10 +65,26 @@ class Delivery(Checker):
         for frame in frames:
             if frame.seq == expected:
                 expected += 1
-            elif frame.seq:  # 0: the format filled it in, it has no number of its own
+            elif frame.seq:
                 expected = self._out_of_place(stream, frame, expected, at)
+            elif not self._fills_in:
+                self._unnumbered(stream, frame, at)
         if self._missing and stream in self._missing:
             self._give_up(stream, expected - _WAIT)
+
+    def pieces(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:  # noqa: ARG002
+        self.checked += len(frames)
+        if self._missing and stream in self._missing:
+            self._give_up(stream, frames[-1].seq + 1 - _WAIT)
+
+    def _compare_question(self, stream: Stream, frame: Frame, given: Input, at: float) -> None:
+        run = frame.run_id or ""
+        asked = self._questions.get((stream.user, stream.thread, run))
+        said = [message.text for message in given.messages if message.role == "user"]
+        if asked is None or not said or said[-1] == asked:
+            return
+        witness = f"user {stream.user}, run {run!r} says that it was asked something else: "
+        self._tell("altered", at, stream, witness + _difference(asked, said[-1], "the question"), run)
 
     def _unsubscribed(self, stream: Stream, frame: Frame, at: float) -> None:
         assert frame.event is not None
@@ -67,6 +92,14 @@ class Delivery(Checker):
         what = f"event {frame.seq} ({frame.event.type} of run {run})"
         witness = f"user {stream.user}, thread {stream.thread!r}: {what} came though the thread is not subscribed"
         self._tell("unsubscribed", at, stream, witness, run)
+
+    def _unnumbered(self, stream: Stream, frame: Frame, at: float) -> None:
+        """An event without a number. The snapshot at a gap before the first event has none to carry."""
+        assert frame.event is not None
+        if frame.run_id is not None or frame.event.type != "MESSAGES_SNAPSHOT":
+            run = frame.run_id or ""
+            what = f"{frame.event.type} of run {run!r} came without a number"
+            self._tell("malformed", at, stream, f"user {stream.user}, thread {stream.thread!r}: {what}", run)
 
     def _out_of_place(self, stream: Stream, frame: Frame, expected: int, at: float) -> int:
         """Returns the number that is expected next."""
@@ -146,14 +179,13 @@ class Delivery(Checker):
     def completed(self, op: Invoke, record: Complete) -> None:  # noqa: ARG002
         if op.kind == "ask":
             self._answers.pop((op.user, op.thread, op.run), None)
+            self._questions.pop((op.user, op.thread, op.run), None)
 
 
-def _difference(expected: str, answer: str) -> str:
+def _difference(expected: str, answer: str, what: str = "the answer") -> str:
     """Where two texts part, in words."""
     at = next((place for place, (a, b) in enumerate(zip(expected, answer, strict=False)) if a != b), None)
     if at is None:
         at = min(len(expected), len(answer))
     wanted, got = (repr(text[at : at + _SHOWN]) if at < len(text) else "the end" for text in (expected, answer))
-    return (
-        f"the answer has {len(answer)} characters instead of {len(expected)}; at {at} it has {got} instead of {wanted}"
-    )
+    return f"{what} has {len(answer)} characters instead of {len(expected)}; at {at} it has {got} instead of {wanted}"

@@ -13,9 +13,8 @@ from typing import ClassVar, Final, Literal
 from goldenpath.lab.checker import Checker
 from goldenpath.lab.frames import TERMINAL, Event, Format, Frame
 from goldenpath.lab.records import Closed
-from goldenpath.lab.stream import Stream
+from goldenpath.lab.stream import CONTENT, Stream
 
-_CONTENT: Final = "TEXT_MESSAGE_CONTENT"
 _Step = Literal["opens", "continues", "closes"]
 _PLACES: Final[dict[str, tuple[_Step, str, str]]] = {
     "TEXT_MESSAGE_START": ("opens", "message", "message_id"),
@@ -37,6 +36,8 @@ _PLACES: Final[dict[str, tuple[_Step, str, str]]] = {
 }
 """What an event does, to what, and the field that says to which one. Events that are not here have no order: snapshots,
 chunks, results, and the THINKING events of AG-UI 0.x, which have no ids."""
+_NAMED: Final = ("RUN_STARTED", "RUN_FINISHED")
+"""Events that name their run and thread themselves."""
 _PAST: Final = 32
 """How many runs of a stream are remembered, to know one that comes again."""
 
@@ -61,7 +62,8 @@ class _Reading:
 class Order(Checker):
     """Violations: `unstarted` (a run without RUN_STARTED at its beginning), `restarted` (RUN_STARTED again), `unopened`
     (a piece or an end of what is not open), `reopened` (a start of what is open), `unclosed` (open at RUN_FINISHED),
-    `interleaved` (a run's events between another's).
+    `interleaved` (a run's events between another's), `misnamed` (an event says itself that it is another run's, or
+    another thread's), `ownerless` (an event of no run that is not the snapshot at a gap).
 
     Events that came before are left to `delivery`, those after the end of their run to `terminal`."""
 
@@ -90,14 +92,22 @@ class Order(Checker):
         for frame in frames:
             event = frame.event
             if (
-                event.type == _CONTENT  # type: ignore[union-attr]
-                and event.message_id == reading.message  # type: ignore[union-attr]
+                event.type == CONTENT  # type: ignore[union-attr]  # each has an event; to assert it costs
+                and event.message_id == reading.message  # type: ignore[union-attr]  # the same
                 and frame.run_id == reading.run
                 and reading.message is not None
             ):
                 continue
             self._step(stream, reading, frame, at)
         reading.seq = max(reading.seq, frame.seq)
+
+    def pieces(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
+        reading = self._readings.get(stream)
+        if reading is None or reading.message is None:
+            self.events(stream, frames, at)
+            return
+        self.checked += len(frames)
+        reading.seq = frames[-1].seq
 
     def _step(self, stream: Stream, reading: _Reading, frame: Frame, at: float) -> None:
         if frame.seq:
@@ -107,8 +117,13 @@ class Order(Checker):
         event, run = frame.event, frame.run_id
         assert event is not None
         if run is None:  # the snapshot at a gap: what came before it was not seen
+            if event.type != "MESSAGES_SNAPSHOT":
+                self._tell("ownerless", stream, "", f"{event.type} came, which is no run's", at)
+                return
             self._readings[stream] = _Reading(middle=True, seq=frame.seq)
             return
+        if event.type in _NAMED:
+            self._name(stream, run, event, at)
         if run != reading.run:
             self._turn(stream, reading, run, event.type, at)
         elif event.type == "RUN_STARTED":
@@ -126,6 +141,11 @@ class Order(Checker):
         place = _PLACES.get(event.type)
         if place is not None:
             self._place(stream, reading, event, place, at)
+
+    def _name(self, stream: Stream, run: str, event: Event, at: float) -> None:
+        for what, said, right in (("run", event.run_id, run), ("thread", event.thread_id, stream.thread)):
+            if said is not None and said != right:
+                self._tell("misnamed", stream, run, f"{event.type} says that it is of {what} {said!r}", at)
 
     def _turn(self, stream: Stream, reading: _Reading, run: str, kind: str, at: float) -> None:
         """Events of another run than before."""

@@ -48,7 +48,7 @@ class Resume(Checker):
     """Violations: `skipped`, `rewound` (reading goes on behind or before where it stood, and no gap is announced),
     `epoch` (the thread has become another log, though nobody deleted it), `forgotten` (the log ends before what was
     seen of it), `snapshot` (none at an announced gap, or one where none was announced), `changed` (an event or a run
-    is not what it was when it was seen first)."""
+    is not what it was when it was seen first). A viewer that is gone with its connection has nothing to read on."""
 
     name: ClassVar[str] = "resume"
     optional: ClassVar[bool] = True
@@ -80,7 +80,7 @@ class Resume(Checker):
         self._ops.pop(op.op, None)
 
     def subscribed(self, stream: Stream, frame: Frame, at: float) -> None:
-        if not self._numbered:
+        if not self._numbered or stream.viewer < 0:
             return
         log = self._log(stream, frame.epoch or "")
         self._due.pop(stream, None)
@@ -118,7 +118,7 @@ class Resume(Checker):
         self._due.pop(stream, None)
 
     def events(self, stream: Stream, frames: Sequence[Frame], at: float) -> None:
-        if not self._numbered:
+        if not self._numbered or stream.viewer < 0:
             return
         first = frames[0]
         if self._due or first.run_id is None:
@@ -167,9 +167,9 @@ class Resume(Checker):
                 self._tell("changed", stream, witness, at)
 
     def ended(self, stream: Stream, run: SeenRun, at: float) -> None:
-        if not self._numbered or not run.whole:
+        if not self._numbered or stream.viewer < 0 or not run.whole:
             return
-        print_ = _Fingerprint(run.events, hash(run.answer), hash("".join(run.texts)), run.outcome, run.error)
+        print_ = _Fingerprint(run.events, hash(run.answer), hash(run.rest), run.outcome, run.error)
         key = stream.user, stream.thread, run.run
         before = self._runs.setdefault(key, print_)
         if before is not print_:

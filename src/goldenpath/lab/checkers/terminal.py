@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from math import inf
+from typing import ClassVar, Final
 
 from goldenpath.lab.checker import Checker
 from goldenpath.lab.frames import TERMINAL, Frame
-from goldenpath.lab.records import Closed, Complete, Invoke, Opened
+from goldenpath.lab.records import Closed, Complete, Injected, Invoke, Opened, Sent
 from goldenpath.lab.stream import SeenRun, Stream
+
+GRACE: Final = 5.0
+"""Seconds after the end of a fault in which a connection may still break because of it."""
 
 
 class _Ask:
@@ -27,15 +31,31 @@ class Terminal(Checker):
     """Violations: `endless` (an accepted run whose end did not come to a viewer who was there all the time, or whose
     answer was cut off before it), `twice` (a second terminal event), `late` (another event after the terminal one).
 
+    What a fault cuts off, while it lasts or up to `GRACE` seconds later, is lost on the way: nobody can tell whether
+    the target sent an end.
+
     A run is accepted when a reply says so or its first event comes. A viewer who lost the connection is there again
     from its next subscription to the thread on."""
 
     name: ClassVar[str] = "terminal"
 
-    def __init__(self) -> None:
+    def __init__(self, *, disturbed: bool = False) -> None:
+        """`disturbed`: faults of the network are injected of which nothing stands in what it sees."""
         super().__init__()
+        self._disturbed = disturbed
+        self._faults = 0
+        self._faults_end = -inf
         self._asks: dict[int, dict[int, _Ask]] = {}
         self._viewers: dict[int, int] = {}
+
+    def injected(self, record: Injected) -> None:
+        self._faults += 1 if record.on else -1
+        self._faults_end = record.at
+
+    def sent(self, op: Invoke, record: Sent) -> None:  # noqa: ARG002
+        ask = self._asks.get(op.user, {}).get(op.op)
+        if ask is not None:
+            ask.viewer, ask.connected = self._viewers.get(op.connection), True
 
     def opened(self, record: Opened) -> None:
         self._viewers[record.connection] = record.viewer
@@ -85,6 +105,8 @@ class Terminal(Checker):
     def gone(self, stream: Stream, record: Closed) -> None:
         run = stream.present
         if run is None or run.outcome or record.ours:
+            return
+        if self._disturbed or self._faults or record.at < self._faults_end + GRACE:
             return
         witness = f"user {stream.user}: run {run.run!r} was cut off after {run.events} events, without a terminal one"
         self.violate("endless", record.at, stream.user, witness, thread=stream.thread, run=run.run)

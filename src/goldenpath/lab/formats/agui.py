@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from goldenpath.lab.formats.sse import SseDecoder
-from goldenpath.lab.frames import Event, FormatError, Frame, HistoryMessage
+from goldenpath.lab.frames import UNREADABLE, Event, FormatError, Frame, HistoryMessage
 
 _decode = msgspec.json.Decoder(Event).decode
 
@@ -33,7 +33,7 @@ class AguiDecoder:
         for data in self._sse.feed(payload):
             try:
                 event = _decode(data)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise FormatError(f"{error} in {data[:200]!r}") from None
             thread, run = event.thread_id or self._thread, event.run_id or self._run
             if event.type == "RUN_STARTED":
@@ -46,6 +46,7 @@ class AguiFormat:
     """Events carry no numbers; there is no history but the client's own."""
 
     numbered = False
+    fills_in = False
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         if options:

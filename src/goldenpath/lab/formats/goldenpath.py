@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from goldenpath.lab.frames import FormatError, Frame, HistoryMessage, text_of
+from goldenpath.lab.frames import UNREADABLE, FormatError, Frame, HistoryMessage, text_of
 
 _decode_lines = msgspec.json.Decoder(Frame).decode_lines
 
@@ -34,7 +34,7 @@ class GoldenpathDecoder:
         """The frames of one message. Raises `FormatError`."""
         try:
             return _decode_lines(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise FormatError(f"{error} in {bytes(payload[:200])!r}") from None
 
 
@@ -42,6 +42,7 @@ class GoldenpathFormat:
     """Events carry their thread, run and seq."""
 
     numbered = True
+    fills_in = False
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         if options:
@@ -56,6 +57,6 @@ class GoldenpathFormat:
         """The messages of GET /v1/threads/{thread_id}/messages. Raises `FormatError`."""
         try:
             history = msgspec.json.decode(body, type=_History)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise FormatError(f"{error} in {body[:200]!r}") from None
         return [HistoryMessage(each.id, each.role, text_of(each.content)) for each in history.messages]

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from goldenpath.lab.frames import Event, FormatError, Frame, HistoryMessage, Outcome
+from goldenpath.lab.frames import UNREADABLE, Event, FormatError, Frame, HistoryMessage, Outcome
 
 _NOBODYS: Final = "unasked"
 """The run of what comes though nothing was asked for."""
@@ -104,7 +104,7 @@ class MappingDecoder:
         """The frames of one message. Raises `FormatError`."""
         try:
             message = self._decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise FormatError(f"{error} in {payload[:200]!r}") from None
         kind = str(_value(message, self._kind, payload))
         means = self._means.get(kind)
@@ -177,6 +177,8 @@ class MappingDecoder:
 
 class MappingFormat:
     """Read by a `Reading`, which is the format's options."""
+
+    fills_in = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises `msgspec.ValidationError` (a ValueError) saying which key is wrong."""

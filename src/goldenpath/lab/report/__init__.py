@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from goldenpath.lab.report.blocks import markdown
-from goldenpath.lab.report.data import Report, make_report
-from goldenpath.lab.report.documents import DOCUMENTS, summary
+from goldenpath.lab.report.data import NotApplied, Report, make_report
+from goldenpath.lab.report.documents import DOCUMENTS
 from goldenpath.lab.report.html import page
 from goldenpath.lab.report.junit import junit
 from goldenpath.lab.report.series import as_csv, series
+from goldenpath.lab.report.summary import summary
 from goldenpath.lab.summary import ScenarioResult, compare
 
-__all__ = ["Report", "write_reports"]
+__all__ = ["NotApplied", "Report", "leave_out", "write_reports"]
+
+LEFT_OUT: Final = "not_applicable.json"
+
+
+def leave_out(out: Path, scenarios: Sequence[NotApplied]) -> None:
+    """Keep, for the reports of `out`, which scenarios are not applicable. Raises OSError."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / LEFT_OUT).write_bytes(msgspec.json.format(msgspec.json.encode(scenarios)) + b"\n")
+
+
+def read_left_out(out: Path) -> list[NotApplied]:
+    """What `leave_out` kept. None where there is nothing, or nothing that can be read."""
+    try:
+        return msgspec.json.decode((out / LEFT_OUT).read_bytes(), type=list[NotApplied])
+    except (OSError, msgspec.MsgspecError):
+        return []
 
 
 def write_reports(out: Path, results: Sequence[ScenarioResult]) -> Report:
@@ -25,7 +43,7 @@ def write_reports(out: Path, results: Sequence[ScenarioResult]) -> Report:
     single result knows nothing of. Raises OSError where `out` cannot be written.
     """
     results = compare(results)
-    report = make_report(results)
+    report = make_report(results, read_left_out(out))
     columns = [series(result) for result in results]
     metrics = out / "performance_metrics"
     metrics.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from goldenpath.lab.plain import plain
+
 
 class Badge(msgspec.Struct, frozen=True):
     """A verdict or a status, in its colour."""
@@ -72,13 +74,12 @@ SYMBOLS: Final = {
 # --- Markdown ---------------------------------------------------------------------------------------------------------
 
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~#>!])")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
 def markdown_text(text: str) -> str:
     """Text that a Markdown reader shows as it is, in one line."""
-    plain = _CONTROL.sub(" ", text).replace("&", "&amp;").replace("<", "&lt;")
-    return _SPECIAL.sub(r"\\\1", plain)
+    shown = plain(text).replace("&", "&amp;").replace("<", "&lt;")
+    return _SPECIAL.sub(r"\\\1", shown)
 
 
 def markdown(title: str, blocks: Iterable[Block]) -> str:
@@ -91,7 +92,7 @@ def markdown(title: str, blocks: Iterable[Block]) -> str:
             case Text(text):
                 parts.append(markdown_text(text))
             case Code(text):
-                parts.append("    " + _CONTROL.sub(" ", text))
+                parts.append("    " + plain(text))
             case Table(head, rows, empty):
                 parts.append(_markdown_table(head, rows) if rows else markdown_text(empty))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -112,30 +113,37 @@ def _plain(cell: Cell) -> str:
 # --- HTML -------------------------------------------------------------------------------------------------------------
 
 
+def escaped(text: str) -> str:
+    """Text that a page shows as it is, in one line."""
+    return escape(plain(text))
+
+
 def html(blocks: Iterable[Block]) -> str:
     """The blocks, without anything around them."""
     parts = []
     for block in blocks:
         match block:
             case Heading(text):
-                parts.append(f"<h3>{escape(text)}</h3>")
+                parts.append(f"<h3>{escaped(text)}</h3>")
             case Text(text):
-                parts.append(f"<p>{escape(text)}</p>")
+                parts.append(f"<p>{escaped(text)}</p>")
             case Code(text):
-                parts.append(f'<pre tabindex="0"><code>{escape(text)}</code></pre>')
+                parts.append(f'<pre tabindex="0"><code>{escaped(text)}</code></pre>')
             case Table(head, rows, empty):
-                parts.append(html_table(head, rows) if rows else f'<p class="quiet">{escape(empty)}</p>')
+                parts.append(html_table(head, rows) if rows else f'<p class="quiet">{escaped(empty)}</p>')
     return "\n".join(part for part in parts if part)
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table that scrolls sideways where it does not fit."""
+    """A table that scrolls sideways where it does not fit, and is a list of rows where there is no room at all."""
     numeric = {place for row in rows[:1] for place, cell in enumerate(row) if isinstance(cell, Number)}
     heads = "".join(
-        f'<th scope="col"{_NUMERIC if place in numeric else ""}>{escape(name)}</th>' for place, name in enumerate(head)
+        f'<th scope="col"{_NUMERIC if place in numeric else ""}>{escaped(name)}</th>' for place, name in enumerate(head)
     )
-    body = "".join(f"<tr>{''.join(_html_cell(cell) for cell in row)}</tr>" for row in rows)
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    body = "".join(
+        f"<tr>{''.join(_html_cell(cell, name) for cell, name in zip(row, head, strict=True))}</tr>" for row in rows
+    )
+    table = f'<table class="stacks"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="scroll" tabindex="0">{table}</div>'
 
 
@@ -145,21 +153,22 @@ _SHORT: Final = 30
 """Cells of fewer characters are not broken into lines."""
 
 
-def _html_cell(cell: Cell) -> str:
+def _html_cell(cell: Cell, name: str) -> str:
+    name = f' data-head="{escaped(name)}"'
     match cell:
         case Badge(word):
-            return f"<td>{badge(word)}</td>"
+            return f"<td{name}>{badge(word)}</td>"
         case Number(text, value):
             data = "" if value is None else f' data-value="{value!r}"'
-            return f'<td class="number"{data}>{escape(text)}</td>'
+            return f'<td{name} class="number"{data}>{escaped(text)}</td>'
         case Link(text, slug):
-            return f'<td><a href="#{escape(slug)}">{escape(text)}</a></td>'
-    return f"<td{_LONG if len(cell) > _SHORT else ''}>{escape(cell)}</td>"
+            return f'<td{name}><a href="#{escaped(slug)}">{escaped(text)}</a></td>'
+    return f"<td{name}{_LONG if len(cell) > _SHORT else ''}>{escaped(cell)}</td>"
 
 
 def badge(word: str) -> str:
     """A verdict or a status."""
     return (
-        f'<span class="badge {escape(word)}"><span aria-hidden="true">{SYMBOLS.get(word, "")}</span>'
-        f" {escape(word)}</span>"
+        f'<span class="badge {escaped(word)}"><span aria-hidden="true">{SYMBOLS.get(word, "")}</span>'
+        f" {escaped(word)}</span>"
     )

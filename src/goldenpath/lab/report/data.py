@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from goldenpath.histogram import Histogram
 from goldenpath.lab.generator import Generator
-from goldenpath.lab.histogram import Histogram
 from goldenpath.lab.level import Comparison, Status
 from goldenpath.lab.quantities import find
-from goldenpath.lab.report.words import amount, moment, plural
+from goldenpath.lab.report.pace import Pace
 from goldenpath.lab.scenarios import SCENARIOS
 from goldenpath.lab.summary import ScenarioResult, ServiceLevel
 from goldenpath.lab.timeline import Fault, Note
 from goldenpath.lab.verdict import Verdict, worst
+from goldenpath.lab.words import amount, moment, plural
 
 _RESOURCES: Final = ("memory_start_mb", "memory_peak_mb", "memory_end_mb", "cpu_percent", "cpu_peak_percent")
 
@@ -43,7 +44,7 @@ class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
     limit: float | None
     """What it must be; null: missing the target fails nothing."""
     measured: float | None
-    """null: there is nothing to judge it by."""
+    """null: there is nothing to judge it by; or, where it is broken, what had to happen never did."""
     status: Status
     quantity: str
     comparison: Comparison
@@ -56,7 +57,7 @@ class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotApplied(msgspec.Struct, frozen=True):
-    """A service level that says nothing of this run."""
+    """A service level that says nothing of this run, or a scenario that says nothing of this target."""
 
     name: str
     why: str
@@ -93,10 +94,17 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     title: str
+    """Of the scenario of this name in the catalogue."""
+    changes: str
+    """How the run differed from that; empty: it did not."""
     checks: str
     verdict: Verdict
     reasons: tuple[str, ...]
     """Why it is no pass."""
+    doubts: tuple[str, ...]
+    """Of these, those for which what was not seen is unknown."""
+    label: str
+    """What whoever ran it calls the run; empty: nothing."""
     users: int
     operations: int
     events: int
@@ -109,6 +117,9 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     durations: dict[str, Durations]
     outcomes: dict[str, dict[str, int]]
     """By kind of operation: how many were ok, and how many failed, by code."""
+    examples: dict[str, dict[str, str]]
+    """By kind of operation and code: what was said of the first that failed so, where anything was."""
+    pace: Pace
     load: Generator
     resources: dict[str, float | None]
     checkers: tuple[CheckerReport, ...]
@@ -126,6 +137,11 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     """Judges the stored run again."""
 
     @property
+    def changed(self) -> str:
+        """`changes` in a sentence; empty where there are none."""
+        return f"Changed: {self.changes}." if self.changes else ""
+
+    @property
     def violation_count(self) -> int:
         """How many there were in all."""
         return sum(sum(checker.counts.values()) for checker in self.checkers)
@@ -137,14 +153,31 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     exit_code: int
     scenarios: tuple[ScenarioReport, ...]
+    not_run: tuple[str, ...] = ()
+    """Scenarios that were to be run too, and were not: the run was ended before."""
+    not_applicable: tuple[NotApplied, ...] = ()
+    """Scenarios of the catalogue that were left out, because the target cannot do what they are about."""
 
 
-def make_report(results: Sequence[ScenarioResult]) -> Report:
-    """The results as data. None at all is unknown."""
-    verdict = worst(result.verdict for result in results)
+def make_report(results: Sequence[ScenarioResult], not_applicable: Iterable[NotApplied] = ()) -> Report:
+    """The results as data. None at all is unknown, and so are scenarios that were not run."""
+    left = _not_run(results)
+    verdict = worst([*(result.verdict for result in results), *([Verdict.UNKNOWN] if left else [])])
     return Report(
-        verdict=verdict, exit_code=verdict.exit_code, scenarios=tuple(_scenario(result) for result in results)
+        verdict=verdict,
+        exit_code=verdict.exit_code,
+        scenarios=tuple(_scenario(result) for result in results),
+        not_run=left,
+        not_applicable=tuple(not_applicable),
     )
+
+
+def _not_run(results: Sequence[ScenarioResult]) -> tuple[str, ...]:
+    """Which scenarios of the same command left nothing beside the first of these."""
+    for first in results[:1]:
+        beside = first.directory.parent
+        return tuple(name for name in first.manifest.together if not (beside / name).is_dir() and name != first.name)
+    return ()
 
 
 def _scenario(result: ScenarioResult) -> ScenarioReport:
@@ -154,9 +187,12 @@ def _scenario(result: ScenarioResult) -> ScenarioReport:
     return ScenarioReport(
         name=result.name,
         title=known.title if known is not None else result.name,
+        changes=manifest.changes,
         checks=known.checks if known is not None else "",
         verdict=result.verdict,
         reasons=tuple(_reasons(result)),
+        doubts=result.doubts,
+        label=manifest.label,
         users=manifest.users,
         operations=result.operations,
         events=result.measured.events,
@@ -168,6 +204,8 @@ def _scenario(result: ScenarioResult) -> ScenarioReport:
             name: _durations(Histogram.load(dump)) for name, dump in result.measured.durations.items() if dump.count
         },
         outcomes=result.measured.outcomes,
+        examples=result.measured.reasons,
+        pace=Pace.of(result),
         load=result.generator,
         resources={name: find(name).of(facts).value for name in _RESOURCES},
         checkers=tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import isinf
 from typing import Final
 
 import msgspec
@@ -10,7 +11,18 @@ import msgspec
 from goldenpath.lab.level import Status
 from goldenpath.lab.report.blocks import Badge, Block, Cell, Code, Heading, Number, Table, Text
 from goldenpath.lab.report.data import LevelReport, Report, ScenarioReport
-from goldenpath.lab.report.words import NOTHING, amount, plural, seconds
+from goldenpath.lab.report.rows import (
+    FAILURE_HEAD,
+    LEVEL_HEAD,
+    OUTCOME_HEAD,
+    failure_rows,
+    level_row,
+    levels_of,
+    number,
+    outcome_rows,
+    used,
+)
+from goldenpath.lab.words import NOTHING, amount, plural, seconds
 
 NEAR: Final = 0.8
 """A level is near its target where this share of it, or more, is used."""
@@ -28,40 +40,8 @@ class Document(msgspec.Struct, frozen=True):
     blocks: Callable[[Report], Iterator[Block]]
 
 
-def used(level: LevelReport) -> float | None:
-    """How much of its target a level uses: 1 is just met, more is missed. None where that means nothing."""
-    measured = level.measured
-    if measured is None or level.level <= 0 or level.against:
-        return None
-    if level.comparison == "<=":
-        return measured / level.level
-    return level.level / measured if measured > 0 else None
-
-
-def number(value: float | None, unit: str = "") -> Number:
-    """A value in a table."""
-    return Number(amount(value, unit), value)
-
-
-def level_row(level: LevelReport) -> tuple[Cell, ...]:
-    """Target, limit, measured, status."""
-    return (
-        number(level.level, level.unit),
-        number(level.limit, level.unit),
-        number(level.measured, level.unit),
-        Badge(level.status),
-    )
-
-
-LEVEL_HEAD: Final = ("target", "limit", "measured", "status")
-
-
-def _levels(report: Report) -> list[tuple[ScenarioReport, LevelReport]]:
-    return [(scenario, level) for scenario in report.scenarios for level in scenario.service_levels]
-
-
 def _gaps(report: Report) -> Iterator[Block]:
-    levels = _levels(report)
+    levels = levels_of(report)
     yield Heading("Gaps")
     gaps = [pair for pair in levels if pair[1].status in (Status.BROKEN, Status.MISSED)]
     gaps.sort(key=lambda pair: (pair[1].status is not Status.BROKEN, -(used(pair[1]) or 0.0)))
@@ -92,7 +72,7 @@ def _gaps(report: Report) -> Iterator[Block]:
 
 def _share(level: LevelReport) -> Number:
     share = used(level)
-    return Number(NOTHING) if share is None else Number(amount(share, "ratio"), share)
+    return Number(NOTHING) if share is None or isinf(share) else Number(amount(share, "ratio"), share)
 
 
 def _where_time_goes(report: Report) -> Iterator[Block]:
@@ -159,7 +139,7 @@ def _races(report: Report) -> Iterator[Block]:
 
 def _roadmap(report: Report) -> Iterator[Block]:
     yield Text("In the order in which to go about it; every line is something that this run showed.")
-    levels = _levels(report)
+    levels = levels_of(report)
 
     def of(status: Status) -> list[tuple[ScenarioReport, LevelReport]]:
         found = [pair for pair in levels if pair[1].status is status]
@@ -203,16 +183,16 @@ def _is_doubt(reason: str) -> bool:
 
 
 def _compliance(report: Report) -> Iterator[Block]:
-    levels = _levels(report)
+    levels = levels_of(report)
     counts = {status: sum(level.status is status for _, level in levels) for status in Status}
     yield Table(
         ("met", "target missed, limit kept", "broken", "unknown", "in all"),
         [(*(number(counts[status]) for status in Status), number(len(levels)))],
     )
     for scenario in report.scenarios:
-        yield Heading(scenario.title)
+        yield from _heading(scenario)
         yield Table(
-            ("service level", "what it says", "quantity", *LEVEL_HEAD, "from", "source"),
+            ("service level", "what it says", "quantity", *LEVEL_HEAD, "from"),
             [
                 (
                     level.name,
@@ -220,7 +200,6 @@ def _compliance(report: Report) -> Iterator[Block]:
                     level.quantity,
                     *level_row(level),
                     number(level.samples),
-                    " ".join(level.source),
                 )
                 for level in scenario.service_levels
             ],
@@ -228,6 +207,12 @@ def _compliance(report: Report) -> Iterator[Block]:
         )
         for left in scenario.not_applied:
             yield Text(f"{left.name} does not apply: {left.why}.")
+
+
+def _heading(scenario: ScenarioReport) -> Iterator[Block]:
+    yield Heading(scenario.title)
+    if scenario.changed:
+        yield Text(scenario.changed)
 
 
 def _execution(report: Report) -> Iterator[Block]:
@@ -240,7 +225,7 @@ def _execution(report: Report) -> Iterator[Block]:
                 number(scenario.users),
                 number(scenario.operations),
                 number(scenario.events),
-                number(scenario.violation_count),
+                number(scenario.violation_count if scenario.operations else None),
                 number(scenario.seconds, "s"),
                 scenario.started_at,
             )
@@ -248,24 +233,15 @@ def _execution(report: Report) -> Iterator[Block]:
         ],
         empty="No scenario was run.",
     )
+    if report.not_run:
+        yield Text(f"Not run: {', '.join(report.not_run)}.")
     for scenario in report.scenarios:
-        yield Heading(scenario.title)
+        yield from _heading(scenario)
         yield Text(scenario.checks)
         for reason in scenario.reasons:
             yield Text(f"{scenario.verdict}: {reason}")
-        yield Table(
-            ("operation", "ok", "not ok", "why"),
-            [
-                (
-                    kind,
-                    number(counts.get("ok", 0)),
-                    number(sum(counts.values()) - counts.get("ok", 0)),
-                    ", ".join(f"{code} {count:,}" for code, count in sorted(counts.items()) if code != "ok"),
-                )
-                for kind, counts in scenario.outcomes.items()
-            ],
-            empty="No operation ended.",
-        )
+        yield Table(OUTCOME_HEAD, outcome_rows(scenario), empty="No operation ended.")
+        yield Table(FAILURE_HEAD, failure_rows(scenario))
         where = [scenario.target, scenario.machine, f"goldenpath {scenario.version}", f"seed {scenario.seed}"]
         where.append(plural(scenario.workers, "worker"))
         where.append(f"load for {seconds(scenario.seconds)}")
@@ -282,43 +258,3 @@ DOCUMENTS: Final = (
     Document("service-level-compliance", "Service-level compliance", "Service levels", _compliance),
     Document("execution-summary", "Execution summary", "Execution", _execution),
 )
-
-
-def summary(report: Report) -> Iterator[Block]:
-    """`summary.md`: the verdict, and what it comes from."""
-    yield Text(f"Verdict: {report.verdict} (exit code {report.exit_code}).")
-    yield Table(
-        ("scenario", "verdict", "users", "operations", "events", "violations", "first token p95", "run p99", "levels"),
-        [scenario_row(scenario) for scenario in report.scenarios],
-        empty="No scenario was run.",
-    )
-    for scenario in report.scenarios:
-        for reason in scenario.reasons:
-            yield Text(f"{scenario.name}: {reason}")
-        for violation in scenario.violations[:10]:
-            yield Text(f"{violation.checker}, {violation.kind}: {violation.witness}")
-    rows = [
-        (scenario.name, level.name, level.quantity, *level_row(level))
-        for scenario, level in _levels(report)
-        if level.status is not Status.MET
-    ]
-    if rows:
-        yield Heading("Service levels that are not met")
-        yield Table(("scenario", "service level", "quantity", *LEVEL_HEAD), rows)
-
-
-def scenario_row(scenario: ScenarioReport) -> tuple[Cell, ...]:
-    """A scenario in one line."""
-    first, run = scenario.durations.get("first_token"), scenario.durations.get("run")
-    met = sum(level.status is Status.MET for level in scenario.service_levels)
-    return (
-        scenario.name,
-        Badge(scenario.verdict),
-        number(scenario.users),
-        number(scenario.operations),
-        number(scenario.events),
-        number(scenario.violation_count),
-        number(first.p95 if first else None, "s"),
-        number(run.p99 if run else None, "s"),
-        f"{met} of {len(scenario.service_levels)} met",
-    )

@@ -1,4 +1,5 @@
-"""`junit.xml`: a test suite for each scenario, a test case for each checker and each service level."""
+"""`junit.xml`: a test suite for each scenario, a test case for each checker and each service level
+where anything was tried, and one for the verdict."""
 
 from __future__ import annotations
 
@@ -7,12 +8,13 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from goldenpath.lab.level import Status
+from goldenpath.lab.plain import plain
 from goldenpath.lab.report.data import CheckerReport, LevelReport, Report, ScenarioReport
-from goldenpath.lab.report.words import amount
 from goldenpath.lab.verdict import Verdict
+from goldenpath.lab.words import amount
 
-_FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot carry."""
+_FORBIDDEN: Final = re.compile("[\ufffe\uffff]")
+"""What XML 1.0 cannot carry besides characters that are not seen."""
 _SHOWN: Final = 10
 
 
@@ -25,9 +27,15 @@ def junit(report: Report) -> str:
 
 
 def _suite(scenario: ScenarioReport) -> str:
-    cases = [_case(scenario, f"checker {each.checker}", *_of_checker(scenario, each)) for each in scenario.checkers]
-    cases += [_case(scenario, f"level {each.name}", *_of_level(each)) for each in scenario.service_levels]
+    cases = []
+    if scenario.operations:  # else there is one thing to say, and not of each of them
+        cases += [
+            _case(scenario, f"checker {each.checker}", *_of_checker(scenario, each)) for each in scenario.checkers
+        ]
+        cases += [_case(scenario, f"level {each.name}", *_of_level(scenario, each)) for each in scenario.service_levels]
     reasons = "; ".join(scenario.reasons)
+    if scenario.verdict is Verdict.UNKNOWN:
+        reasons = f"unknown: {reasons}"
     cases.append(
         _case(scenario, "verdict", scenario.verdict if scenario.verdict is not Verdict.FAIL else None, reasons)
     )
@@ -46,20 +54,19 @@ def _of_checker(scenario: ScenarioReport, checker: CheckerReport) -> tuple[Verdi
     if not checker.exercised:
         return None, "it had nothing to do"
     witnesses = [each.witness for each in scenario.violations if each.checker == checker.checker]
-    return checker.verdict, checker.broken or "\n".join(witnesses[:_SHOWN])
+    return checker.verdict, checker.broken or "\n".join(witnesses[:_SHOWN]) or _unknown(scenario)
 
 
-_VERDICTS: Final = {
-    Status.MET: Verdict.PASS,
-    Status.MISSED: Verdict.PASS,
-    Status.BROKEN: Verdict.FAIL,
-    Status.UNKNOWN: Verdict.UNKNOWN,
-}
+def _unknown(scenario: ScenarioReport) -> str:
+    """What is unknown in it is so because of this."""
+    return f"unknown: {'; '.join(scenario.doubts) or 'there was nothing to look at'}"
 
 
-def _of_level(level: LevelReport) -> tuple[Verdict | None, str]:
+def _of_level(scenario: ScenarioReport, level: LevelReport) -> tuple[Verdict | None, str]:
+    if level.status is Status.UNKNOWN:
+        return Verdict.UNKNOWN, _unknown(scenario)
     measured, limit = amount(level.measured, level.unit), amount(level.limit, level.unit)
-    return _VERDICTS[level.status], f"{level.quantity} is {measured}, the limit is {limit}"
+    return level.status.verdict, f"{level.quantity} is {measured}, the limit is {limit}"
 
 
 def _case(scenario: ScenarioReport, name: str, verdict: Verdict | None, why: str) -> str:
@@ -77,8 +84,12 @@ def _case(scenario: ScenarioReport, name: str, verdict: Verdict | None, why: str
 
 
 def _text(text: str) -> str:
-    return escape(_FORBIDDEN.sub("\ufffd", text))
+    return escape("\n".join(_shown(line) for line in text.split("\n")))
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(_FORBIDDEN.sub("\ufffd", text))
+    return quoteattr(_shown(text))
+
+
+def _shown(text: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", plain(text))

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any, Final
 
-from goldenpath.lab.histogram import Histogram
+from goldenpath.histogram import Histogram
 from goldenpath.lab.summary import ScenarioResult
 from goldenpath.lab.timeline import Bin, Timeline
 
@@ -43,6 +43,7 @@ def series(result: ScenarioResult) -> dict[str, Any]:
         ],
         "runs_total": timeline.runs,
         "users": _users(result),
+        "cores": result.manifest.cores,
         "samples": {source: _columns(samples.kept) for source, samples in sorted(timeline.samples.items())},
         "faults": [[fault.fault, _rounded(fault.began), _rounded(fault.ended)] for fault in timeline.faults],
         "violations": [

@@ -10,7 +10,7 @@ import msgspec
 from goldenpath.lab.arrivals import Arrivals, Looping, constant
 from goldenpath.lab.level import Level
 from goldenpath.lab.scenario import Scenario
-from goldenpath.lab.selftest.reference import Settings
+from goldenpath.lab.selftest.settings import Settings
 from goldenpath.lab.workload import WorkloadSpec
 
 SUCCESS: Final = Level(name="success", quantity="success_rate", comparison=">=", target=1, limit=1)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,8 +12,23 @@ from goldenpath.lab.selftest.thread_log import Entry, Thread
 
 AT_ONCE = 64
 """How many events go into one message at most."""
-_numbers = count(1)
 _encode = msgspec.json.encode
+
+
+class Socket(Protocol):
+    """A WebSocket, as far as somebody writes to it."""
+
+    async def send(self, text: str) -> None:
+        """One message. Returns when the socket can take another one."""
+        ...
+
+    async def close(self, code: int) -> None:
+        """Say goodbye."""
+        ...
+
+    def abort(self) -> None:
+        """End it without a word."""
+        ...
 
 
 class Subscription:
@@ -31,8 +45,8 @@ class Connection:
     """Nothing waits here but replies: events stay in their threads until the socket takes them, so that a slow reader
     costs nobody anything."""
 
-    def __init__(self, user: str, expires: float) -> None:
-        self.connection_id = f"c{next(_numbers)}"
+    def __init__(self, connection_id: str, user: str, expires: float) -> None:
+        self.connection_id = connection_id
         self.user = user
         self.expires = expires
         """When its token does, on the loop's clock."""

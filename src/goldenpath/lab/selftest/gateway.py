@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket as sockets
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 
 from goldenpath.lab.selftest.connection import Connection
-from goldenpath.lab.selftest.reference import ReferenceServer, Refusal
+from goldenpath.lab.selftest.reference import ReferenceServer
+from goldenpath.lab.selftest.settings import Refusal
 from goldenpath.lab.selftest.thread_log import Thread
 
 SIMULATION_KEY: Final = "the key of the lab's own reference server"
@@ -46,6 +48,7 @@ class Gateway:
 
     def __init__(self, server: ReferenceServer) -> None:
         self._server = server
+        self._numbers = count(1)
         self.app = web.Application(middlewares=[_problems])
         thread = "/v1/threads/{thread}"
         self.app.add_routes(
@@ -77,7 +80,7 @@ class Gateway:
         user, expires = self._who(request)
         response = web.WebSocketResponse(compress=False, heartbeat=25)
         await response.prepare(request)
-        connection = Connection(user, expires)
+        connection = Connection(f"c{next(self._numbers)}", user, expires)
         connection.reply(self._welcome(connection))
         writing = asyncio.create_task(self._server.write(connection, _Socket(request, response)))
         loop = asyncio.get_running_loop()

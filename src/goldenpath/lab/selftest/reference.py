@@ -11,11 +11,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from random import Random
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import msgspec
 
-from goldenpath.lab.selftest.connection import Connection, Subscription, lines_of
+from goldenpath.lab.selftest.connection import Connection, Socket, Subscription, lines_of
+from goldenpath.lab.selftest.settings import Refusal, Settings
 from goldenpath.lab.selftest.thread_log import AgUiEvent, Entry, Run, Thread
 from goldenpath.lab.selftest.turns import Turns
 
@@ -26,46 +27,6 @@ DELTA: Final = 8
 """Characters of an answer in one event."""
 TOO_SLOW: Final = 4508
 """The close code for a reader who is left behind."""
-
-
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What differs between scenarios, not between right and wrong."""
-
-    pace: float = 0.001
-    """Seconds before each delta of an answer."""
-    places: int = 64
-    """How many runs go on at once."""
-    held: int = 100_000
-    """How many events a log holds."""
-    token_seconds: float = 900.0
-    max_queued: int = 1_000
-    """How many runs of one user may wait or be under way."""
-
-
-class Refusal(Exception):
-    """What was asked is not done."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-
-
-class Socket(Protocol):
-    """A WebSocket, as far as somebody writes to it."""
-
-    async def send(self, text: str) -> None:
-        """One message. Returns when the socket can take another one."""
-        ...
-
-    async def close(self, code: int) -> None:
-        """Say goodbye."""
-        ...
-
-    def abort(self) -> None:
-        """End it without a word."""
-        ...
 
 
 class ReferenceServer:

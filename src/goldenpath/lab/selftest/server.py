@@ -15,7 +15,8 @@ from aiohttp import web
 
 from goldenpath.lab.selftest.faults import FAULTS, RIGHT
 from goldenpath.lab.selftest.gateway import Gateway
-from goldenpath.lab.selftest.reference import ReferenceServer, Settings
+from goldenpath.lab.selftest.reference import ReferenceServer
+from goldenpath.lab.selftest.settings import Settings
 
 
 def make_server(fault: str, settings: Settings, seed: int) -> ReferenceServer:

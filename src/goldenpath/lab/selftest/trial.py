@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from goldenpath.lab.experiment import Experiment, Job, Watcher
-from goldenpath.lab.history import load_manifest, save_manifest
 from goldenpath.lab.selftest.cases import Case
 from goldenpath.lab.selftest.gateway import SIMULATION_KEY
 from goldenpath.lab.summary import ScenarioResult, judge_directory
@@ -57,7 +56,8 @@ async def try_out(fault: str, case: Case, seed: int, patience: float, directory:
     `directory`."""
     scenario = msgspec.structs.replace(case.scenario, patience=patience)
     async with reference_server(fault, case, seed) as target:
-        job = Job(scenario=scenario, directory=directory, target=target, target_name=fault, seed=seed)
+        job = Job(
+            scenario=scenario, directory=directory, target=target, target_name=fault, seed=seed, levels=case.levels
+        )
         await Experiment(job, Watcher()).run()
-    save_manifest(directory, msgspec.structs.replace(load_manifest(directory), levels=case.levels))
     return judge_directory(directory)

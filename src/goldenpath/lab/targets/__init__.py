@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from goldenpath.lab.hiding import HIDDEN
 from goldenpath.lab.target import Target
 from goldenpath.lab.targets import agui, goldenpath, memory, websocket
 from goldenpath.lab.targets.placeholders import placeholders, with_variables
+from goldenpath.lab.targets.secrets import header_to_show, secrets_of_header, secrets_of_url, target_to_show
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
@@ -20,6 +22,8 @@ class TargetSpec(msgspec.Struct, frozen=True):
 
     kind: str
     options: dict[str, Any] = {}
+    secrets: dict[str, str] = {}
+    """Values among the options that nobody is to see, and what is shown instead of each."""
 
 
 TARGETS: Final[Mapping[str, Callable[[dict[str, Any]], Target]]] = {
@@ -35,9 +39,10 @@ FORMS: Final = "http://HOST (a goldenpath server), agui+http://HOST/PATH or ws+F
 def parse_target(text: str | None, *, headers: Sequence[str] = (), echo: bool = False) -> TargetSpec | None:
     """What `--target` says; None for a server of our own.
 
-    `headers`: `Name: value` each, for AG-UI servers; `{user}` in a value becomes the user's number and `${NAME}` a
-    variable of the environment. `echo`: its answer to a text is the same text, which a goldenpath server's `echo` agent
-    does anyway, and a mapping file says itself. Raises ValueError, in one line that says what there is.
+    `${NAME}` in a URL is a variable of the environment. `headers`: `Name: value` each, for AG-UI servers; `{user}` in
+    a value becomes the user's number and `${NAME}` a variable. `echo`: its answer to a text is the same text, which a
+    goldenpath server's `echo` agent does anyway, and a mapping file says itself. Raises ValueError, in one line that
+    says what there is, without what may be a secret.
     """
     kind, _, rest = (text or "").partition("+")
     if kind != "agui" and (headers or echo):
@@ -46,34 +51,40 @@ def parse_target(text: str | None, *, headers: Sequence[str] = (), echo: bool = 
         return None
     if kind == "agui":
         given = dict(_header(header) for header in headers)
-        return TargetSpec("agui", {"url": _checked(rest, text), "headers": given, "echo": echo})
+        secrets = secrets_of_url(rest)
+        for header in headers:
+            name, _, value = header.partition(":")
+            secrets |= secrets_of_header(name.strip(), value.strip())
+        return TargetSpec("agui", {"url": _checked(rest), "headers": given, "echo": echo}, secrets)
     if kind == "ws":
         if rest.startswith(("ws://", "wss://")) or not rest:
             raise ValueError(f"{text!r}: a WebSocket chat is described by a mapping file, as in ws+chat.toml")
-        return TargetSpec("websocket", websocket.load(Path(rest)))
+        return TargetSpec("websocket", *websocket.load(Path(rest)))
     if text.startswith(("ws://", "wss://")):
         raise ValueError(f"{text!r}: a WebSocket chat is described by a mapping file, as in ws+chat.toml")
     if text.startswith(("http://", "https://")):
         key = os.environ.get("GOLDENPATH_SIMULATION_KEY", "")
-        return TargetSpec("goldenpath", {"url": _checked(text, text), "simulation_key": key})
+        secrets = secrets_of_url(text) | ({key: HIDDEN} if key else {})
+        return TargetSpec("goldenpath", {"url": _checked(text), "simulation_key": key}, secrets)
     raise ValueError(f"{text!r} is no target; there are {FORMS}")
 
 
-def _checked(url: str, text: str) -> str:
-    """The URL where it is one of HTTP with a host and, if any, a port."""
+def _checked(given: str) -> str:
+    """The URL, with its variables filled in, where it is one of HTTP with a host and, if any, a port."""
+    url = with_variables(given, "--target")
     try:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
             return url
     except ValueError:
         pass
-    raise ValueError(f"{text!r} is no target: {url!r} is no http:// or https:// URL with a host")
+    raise ValueError(f"--target: {target_to_show(given)!r} is no http:// or https:// URL with a host")
 
 
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip().isascii() or not name.strip():
-        raise ValueError(f"--header {text!r}: expected 'Name: value'")
+        raise ValueError(f"--header {header_to_show(text)!r}: expected 'Name: value'")
     where = f"--header {name.strip()}"
     value = with_variables(value.strip(), where)
     placeholders(value, where, {"user"})
@@ -92,7 +103,8 @@ def rerouted(spec: TargetSpec, host: str, port: int) -> TargetSpec:
     url = urlsplit(spec.options["url"])
     if url.scheme in ("https", "wss"):
         raise ValueError("faults of the network need a target without TLS")
-    return TargetSpec(spec.kind, {**spec.options, "url": url._replace(netloc=f"{host}:{port}").geturl()})
+    options = {**spec.options, "url": url._replace(netloc=f"{host}:{port}").geturl()}
+    return msgspec.structs.replace(spec, options=options)
 
 
 def make_target(spec: TargetSpec) -> Target:

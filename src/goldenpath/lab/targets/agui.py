@@ -9,18 +9,20 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
 import msgspec
 
 from goldenpath.lab.formats.sse import SseDecoder
-from goldenpath.lab.frames import FormatError
+from goldenpath.lab.frames import UNREADABLE, FormatError
 from goldenpath.lab.records import Invoke
 from goldenpath.lab.target import Ability, Sink, TargetError
 from goldenpath.lab.targets.placeholders import filled
+from goldenpath.lab.targets.secrets import without_parameters
 from goldenpath.lab.targets.unable import UnableClient
-from goldenpath.lab.targets.web import Web, quoted, raise_for_status
+from goldenpath.lab.targets.web import Web, overhear_headers, quoted, raise_for_status
 from goldenpath.wire.events import Event, StateDelta, StateSnapshot, decode_event
 from goldenpath.wire.json_patch import PatchError, apply_patch
 from goldenpath.wire.messages import RunAgentInput, UserMessage
@@ -54,13 +56,14 @@ class AguiTarget:
         self.options = options
         self.format_options: Mapping[str, Any] = {}
         self.abilities: frozenset[Ability] = frozenset(("echo",) if options.echo else ())
+        self.tokens: Mapping[int, str] = {}
         self.web = Web(options.url, at_once=0)
 
     async def open(self) -> None:
         """Any answer but a failure shows that it is there: what GET means at an endpoint for POST is its own affair."""
         status, body = await self.web.reach("")
         if status >= 500:
-            raise TargetError("refused", f"{self.web.url} answers {status}: {quoted(body)}")
+            raise TargetError("refused", f"{self.web.name} answers {status}: {quoted(body)}")
 
     def client(self, user: int, viewer: int, sink: Sink) -> AguiClient:
         return AguiClient(self, user, viewer, sink)
@@ -107,6 +110,7 @@ class AguiClient(UnableClient):
         conversation = self._conversation(op.thread)
         given = self._input(op, conversation)
         answer = await self.target.web.begin("POST", "", json=given, headers=self._headers)
+        overhear_headers(answer, partial(self.sink.overheard, self.user))
         try:
             if answer.status != 200 or answer.content_type != "text/event-stream":
                 await self._refused(op, answer)
@@ -160,7 +164,9 @@ class AguiClient(UnableClient):
         try:
             body = await answer.content.read(_LARGEST_REFUSAL)
         except (aiohttp.ClientError, OSError) as error:
-            raise TargetError("disconnected", f"{answer.status}: {error}", definite=False) from None
+            raise TargetError(
+                "disconnected", f"{answer.status}: {without_parameters(str(error))}", definite=False
+            ) from None
         self.sink.answered(self.user, op.op, answer.status, body)
         raise_for_status(answer.status, body)
         kind = answer.headers.get("Content-Type", "nothing")
@@ -210,5 +216,5 @@ class _Folding:
         """Fold in the events that are complete now."""
         with suppress(FormatError):
             for data in self._sse.feed(piece):
-                with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                with suppress(*UNREADABLE):
                     self._conversation.apply(decode_event(data))

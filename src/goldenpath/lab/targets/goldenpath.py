@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
+from goldenpath.lab.frames import UNREADABLE
 from goldenpath.lab.records import Invoke
 from goldenpath.lab.target import Ability, Sink, TargetError
 from goldenpath.lab.targets.sockets import SocketClient
-from goldenpath.lab.targets.web import Web, quoted, raise_for_status
+from goldenpath.lab.targets.web import Web, beginning, quoted, raise_for_status
 
 _SECRET: Final = "known to every user of the lab"  # noqa: S105
 _ABILITIES: Final[frozenset[Ability]] = frozenset(
@@ -63,7 +65,7 @@ class GoldenpathTarget:
     async def open(self) -> None:
         status, body = await self.web.reach("/readyz")
         if status != 200:
-            raise TargetError("refused", f"{self.web.url}/readyz answers {status}: {quoted(body)}")
+            raise TargetError("refused", f"{self.web.name}/readyz answers {status}: {quoted(body)}")
 
     def client(self, user: int, viewer: int, sink: Sink) -> GoldenpathClient:
         return GoldenpathClient(self, user, viewer, sink)
@@ -71,14 +73,17 @@ class GoldenpathTarget:
     async def login(self, user: int, op: int, sink: Sink) -> None:
         """Log a user in, registering them where they are not known yet."""
         email = f"lab-{user}@example.com"
+        overhear = partial(sink.overheard, user)
         if self.options.simulation_key:
             headers = {"X-Simulation-Key": self.options.simulation_key}
-            status, body = await self.web.request("POST", "/v1/auth/simulate", json={"email": email}, headers=headers)
+            status, body = await self.web.request(
+                "POST", "/v1/auth/simulate", json={"email": email}, headers=headers, overhear=overhear
+            )
         else:
             account = {"email": email, "password": _SECRET}
-            status, body = await self.web.request("POST", "/v1/auth/login", json=account)
+            status, body = await self.web.request("POST", "/v1/auth/login", json=account, overhear=overhear)
             if status == _UNAUTHORIZED:
-                status, body = await self.web.request("POST", "/v1/auth/register", json=account)
+                status, body = await self.web.request("POST", "/v1/auth/register", json=account, overhear=overhear)
                 if status == _CONFLICT:
                     raise TargetError("refused", f"{email} exists with another password")
         if status >= 300:
@@ -86,10 +91,11 @@ class GoldenpathTarget:
         raise_for_status(status, body)
         try:
             tokens = msgspec.json.decode(body, type=_Tokens)
-        except msgspec.MsgspecError as error:
-            raise TargetError("garbage", f"the answer to the login: {error}") from None
+        except UNREADABLE as error:
+            raise TargetError("garbage", f"the answer to the login is no goldenpath server's: {error}") from None
         self.tokens[user] = tokens.access_token
         self.good_for[user] = tokens.expires_in
+        overhear("the answer to the login", _without_tokens(body))
         sink.answered(
             user, op, status, msgspec.json.encode({"expires_in": tokens.expires_in})
         )  # no tokens in a history
@@ -107,6 +113,7 @@ class GoldenpathClient(SocketClient):
     def __init__(self, target: GoldenpathTarget, user: int, viewer: int, sink: Sink) -> None:
         super().__init__(user, viewer, sink)
         self.target = target
+        self._overhear = partial(sink.overheard, user)
 
     async def login(self, op: Invoke) -> None:
         await self.target.login(self.user, op.op, self.sink)
@@ -121,7 +128,7 @@ class GoldenpathClient(SocketClient):
     async def connect(self) -> None:
         await self.open(self.target.websocket_url, self.target.authorization(self.user))
 
-    async def ask(self, op: Invoke) -> None:
+    def ask(self, op: Invoke) -> None:
         agent = self.target.options.agent
         self.send({"id": op.op, "op": "run", "agent": agent, "thread_id": op.thread, "run_id": op.run, "text": op.text})
 
@@ -141,32 +148,64 @@ class GoldenpathClient(SocketClient):
         await self._get(op, "/v1/threads")
 
     async def _get(self, op: Invoke, path: str) -> None:
-        status, body = await self.target.web.request("GET", path, headers=self.target.authorization(self.user))
+        status, body = await self.target.web.request(
+            "GET", path, headers=self.target.authorization(self.user), overhear=self._overhear
+        )
         self.sink.answered(self.user, op.op, status, body)
         raise_for_status(status, body)
 
     async def intrude(self, op: Invoke) -> bool:
-        thread = f"/v1/threads/{op.thread}"
-        for method, path in (
-            ("GET", thread),
-            ("GET", f"{thread}/messages"),
-            ("GET", f"{thread}/runs/{op.run}"),
-            ("POST", f"{thread}/runs/{op.run}/cancel"),
-            ("DELETE", thread),
-        ):
+        for method, path in _ways_to(op):
             headers = self.target.authorization(self.user)
-            status, body = await self.target.web.request(method, path, headers=headers)
+            status, body = await self.target.web.request(method, path, headers=headers, overhear=self._overhear)
             self.sink.answered(self.user, op.op, status, body)
-            if status < 400:
+            if status < 300:
                 raise TargetError("admitted", f"{method} {path} answers {status}", definite=False)
+        headers = {**self.target.authorization(self.user), "Accept": "text/event-stream"}
+        await self._refused(op, "GET", f"/v1/threads/{op.thread}/events", headers)
         if not self.connection:
             return False
+        self.send({"id": f"{op.op}:cancel", "op": "cancel", "thread_id": op.thread, "run_id": op.run})
+        token = self.target.tokens.get(-1 if op.owner is None else op.owner)
+        if token is not None:
+            self.send({"id": f"{op.op}:refresh", "op": "refresh", "token": token})
         self.send({"id": op.op, "op": "attach", "thread_id": op.thread, "after": {"seq": 0}})
         return True
 
     async def trespass(self, op: Invoke) -> None:
         authorization = _TRESPASSES[op.text]
-        for path, more in (("/v1/threads", {}), ("/v1/ws", _UPGRADE)):
-            async with self.target.web.stream("GET", path, headers={**authorization, **more}) as answer:
-                if answer.status < 400:
-                    raise TargetError("admitted", f"GET {path} answers {answer.status}", definite=False)
+        await self._refused(op, "GET", "/v1/threads", authorization)
+        await self._refused(op, "GET", "/v1/ws", {**authorization, **_UPGRADE})
+        run = {"threadId": op.thread, "runId": f"{op.run}-trespassing", "messages": []}
+        await self._refused(op, "POST", f"/v1/agents/{self.target.options.agent}/run", authorization, json=run)
+        if op.thread:
+            await self._refused(op, "GET", f"/v1/threads/{op.thread}/events", authorization)
+            for method, path in _ways_to(op):
+                await self._refused(op, method, path, authorization)
+
+    async def _refused(self, op: Invoke, method: str, path: str, headers: dict[str, str], *, json: Any = None) -> None:
+        """Raises `TargetError` (`admitted`) where it is not."""
+        web = self.target.web
+        async with web.stream(method, path, json=json, headers=headers, overhear=self._overhear) as answer:
+            if answer.status < 300:
+                raise TargetError("admitted", f"{method} {path} answers {answer.status}", definite=False)
+            self.sink.answered(self.user, op.op, answer.status, await beginning(answer))
+
+
+def _ways_to(op: Invoke) -> tuple[tuple[str, str], ...]:
+    """Every request about a thread and its run whose answer ends by itself."""
+    thread = f"/v1/threads/{op.thread}"
+    return (
+        ("GET", thread),
+        ("GET", f"{thread}/messages"),
+        ("GET", f"{thread}/ends"),
+        ("GET", f"{thread}/runs/{op.run}"),
+        ("POST", f"{thread}/runs/{op.run}/cancel"),
+        ("DELETE", thread),
+    )
+
+
+def _without_tokens(body: bytes) -> bytes:
+    """The answer to a login, without what is secret in it."""
+    answer = msgspec.json.decode(body)
+    return msgspec.json.encode({name: value for name, value in answer.items() if "token" not in name.lower()})

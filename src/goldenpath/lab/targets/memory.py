@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from itertools import count
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
 
 from goldenpath.lab.records import Invoke
 from goldenpath.lab.target import Ability, Sink, TargetError
+from goldenpath.lab.targets.memory_log import Log, Run
 from goldenpath.lab.targets.unable import UnableClient
 from goldenpath.lab.targets.web import raise_for_status
 
@@ -36,31 +38,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failure: Failure | None = None
 
 
-class _Run(msgspec.Struct):
-    text: str
-    is_cancelled: bool = False
-    has_ended: bool = False
-
-
-class _Log:
-    """One thread of one user."""
-
-    def __init__(self, epoch: str) -> None:
-        self.epoch = epoch
-        self.events: list[bytes] = []
-        """The frame of each event; the first has seq 1."""
-        self.runs: dict[str, _Run] = {}
-        self.queue: list[str] = []
-        """Runs that have not ended, in the order of asking; the first one runs."""
-        self.followers: list[MemoryClient] = []
-        self.messages: list[dict[str, str]] = []
-
-
 class MemoryTarget:
     """A server and the way to it in one. Belongs to one event loop."""
 
     format = "goldenpath"
     abilities = _ABILITIES
+    tokens: Mapping[int, str] = MappingProxyType({})
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -70,7 +53,7 @@ class MemoryTarget:
         self.clients: list[MemoryClient] = []
         """Who is connected."""
         self.is_up = options.failure != "down"
-        self._logs: dict[tuple[int, str], _Log] = {}
+        self._logs: dict[tuple[int, str], Log] = {}
         self._epochs = count(1)
         self._working: set[asyncio.Task[None]] = set()
 
@@ -81,14 +64,14 @@ class MemoryTarget:
     def client(self, user: int, viewer: int, sink: Sink) -> MemoryClient:
         return MemoryClient(self, user, viewer, sink)
 
-    def log(self, user: int, thread: str) -> _Log:
+    def log(self, user: int, thread: str) -> Log:
         """A user's thread; a new one where there is none yet."""
         known = self._logs.get((user, thread))
         if known is None:
-            known = self._logs[user, thread] = _Log(f"epoch-{next(self._epochs)}")
+            known = self._logs[user, thread] = Log(f"epoch-{next(self._epochs)}")
         return known
 
-    def find(self, user: int, thread: str) -> _Log:
+    def find(self, user: int, thread: str) -> Log:
         """A user's thread. Raises `TargetError` where there is none."""
         owners = [user] if self.options.failure != "admits" else [user, *sorted(self.users)]
         for owner in owners:
@@ -100,25 +83,25 @@ class MemoryTarget:
         """The names of a user's threads."""
         return [thread for owner, thread in self._logs if owner == user]
 
-    def start(self, log: _Log, op: Invoke) -> None:
+    def start(self, log: Log, op: Invoke) -> None:
         """A new run, behind those that the thread has. A run id that it has starts nothing."""
         if op.run in log.runs:
             return
-        log.runs[op.run] = _Run(op.text)
+        log.runs[op.run] = Run(op.text)
         log.queue.append(op.run)
         if len(log.queue) == 1:
             task = asyncio.ensure_future(self._work(log, op.thread))
             self._working.add(task)
             task.add_done_callback(self._working.discard)
 
-    async def _work(self, log: _Log, thread: str) -> None:
+    async def _work(self, log: Log, thread: str) -> None:
         while log.queue:
             name = log.queue[0]
             await self._play(log, thread, name, log.runs[name])
             log.runs[name].has_ended = True
             del log.queue[0]
 
-    async def _play(self, log: _Log, thread: str, name: str, run: _Run) -> None:
+    async def _play(self, log: Log, thread: str, name: str, run: Run) -> None:
         message = f"{name}-answer"
         pieces = [run.text[start : start + _PIECE] for start in range(0, len(run.text), _PIECE)]
         events: list[dict[str, Any]] = [
@@ -132,25 +115,19 @@ class MemoryTarget:
             if run.is_cancelled:
                 break
             said += event.get("delta", "")
-            self._append(log, thread, name, event)
+            log.append(thread, name, event)
             if self.options.failure == "dies" and said:
                 self.die()
                 return
         if said or not run.is_cancelled:
-            self._append(log, thread, name, {"type": "TEXT_MESSAGE_END", "messageId": message})
+            log.append(thread, name, {"type": "TEXT_MESSAGE_END", "messageId": message})
         outcome = "cancelled" if run.is_cancelled else "success"
         finished = {"type": "RUN_FINISHED", "threadId": thread, "runId": name, "outcome": {"type": outcome}}
         log.messages += [
             {"id": f"{name}-question", "role": "user", "content": run.text},
             {"id": message, "role": "assistant", "content": said},
         ]
-        self._append(log, thread, name, finished)
-
-    def _append(self, log: _Log, thread: str, run: str, event: dict[str, Any]) -> None:
-        frame = {"thread_id": thread, "run_id": run, "seq": len(log.events) + 1, "event": event}
-        log.events.append(msgspec.json.encode(frame))
-        for follower in list(log.followers):
-            follower.bring(log.events[-1])
+        log.append(thread, name, finished)
 
     def die(self) -> None:
         """Be gone: every connection is lost, and no new one is made."""
@@ -173,7 +150,7 @@ class MemoryClient(UnableClient):
         super().__init__(user, viewer, sink)
         self.target = target
         self._connection = 0
-        self._following: list[_Log] = []
+        self._following: list[Log] = []
         self._is_reading = True
         self._waiting: list[bytes] = []
         """What came while it was not reading."""
@@ -223,7 +200,7 @@ class MemoryClient(UnableClient):
         after = len(log.events) if op.after is None else op.after if op.epoch == log.epoch else 0
         self._follow(log, op, after, {})
 
-    def _follow(self, log: _Log, op: Invoke, after: int, more: dict[str, Any]) -> None:
+    def _follow(self, log: Log, op: Invoke, after: int, more: dict[str, Any]) -> None:
         """Reply, and bring what is there. Who follows already goes on where they stand."""
         self._reply(op, {"ok": True, "thread_id": op.thread, "epoch": log.epoch, "seq": after, **more})
         if log in self._following:

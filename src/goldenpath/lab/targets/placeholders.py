@@ -36,6 +36,12 @@ def with_variables(text: str, where: str) -> str:
     return _VARIABLE.sub(of, text)
 
 
+def variables_in(text: str) -> dict[str, str]:
+    """The values of the environment's variables that `text` names, and how it names each."""
+    names = _VARIABLE.findall(text)
+    return {os.environ[name]: f"${{{name}}}" for name in names if os.environ.get(name)}
+
+
 def placeholders(value: object, where: str, allowed: set[str]) -> set[str]:
     """The names of the placeholders in `value`. Raises ValueError for one that is not allowed."""
     found: set[str] = set()

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport, ws_connect
 
-from goldenpath.lab.target import TargetError
+from goldenpath.lab.records import TOO_BIG
+from goldenpath.lab.target import LARGEST, TargetError
+from goldenpath.lab.targets.secrets import without_parameters
 from goldenpath.lab.targets.unable import UnableClient
 from goldenpath.lab.targets.web import raise_for_status, reason
 
+_DATA: Final = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION)
 _RESET: Final = struct.pack("ii", 1, 0)
+_LOGGER: Final = logging.getLogger("picows.client")
+"""Given to each connection: to look it up takes a lock."""
+_READ: Final = 4096
+"""Bytes that a connection reads at once at first; it grows where more comes."""
 _HANDSHAKE: Final = 60.0
 """Seconds that an upgrade may take."""
 
@@ -27,6 +35,9 @@ class _Socket(WSListener):
     def __init__(self, client: SocketClient) -> None:
         self._client = client
         self._parts: list[bytes] = []
+        self._size = 0
+        """Of the parts."""
+        self._refused = False
         self._code = 0
         self.transport: WSTransport | None = None
         self.connection = 0
@@ -36,32 +47,75 @@ class _Socket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
         self.connection = self._client.sink.opened(self._client.user, self._client.viewer)
+        for name, value in transport.response.headers.items():
+            self._overheard("a header of the upgrade", f"{name}: {value}".encode(errors="replace"))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+        if kind in _DATA:
             payload = frame.get_payload_as_bytes()
             if not frame.fin or self._parts:
-                self._parts.append(payload)
-                if not frame.fin:
+                if not self._keep(transport, payload) or not frame.fin:
                     return
                 payload = b"".join(self._parts)
                 self._parts.clear()
+                self._size = 0
             self._client.sink.received(self._client.user, self.connection, payload)
+            if self._client.on_message is not None:
+                self._client.on_message(payload)
         elif kind is WSMsgType.CLOSE:
-            self._code = int.from_bytes(frame.get_payload_as_bytes()[:2], "big")
+            payload = frame.get_payload_as_bytes()
+            self._code = int.from_bytes(payload[:2], "big")
+            self._overheard("why the connection was closed", payload[2:])
             transport.send_close()  # a server may wait for the answer before it lets go
             transport.disconnect()
+        elif kind is WSMsgType.PING:
+            payload = frame.get_payload_as_bytes()
+            transport.send_pong(payload)
+            self._overheard("a ping", payload)
+        elif kind is WSMsgType.PONG:
+            self._overheard("a pong", frame.get_payload_as_bytes())
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
+    def _overheard(self, place: str, payload: bytes) -> None:
+        if payload:
+            self._client.sink.overheard(self._client.user, place, payload)
+
+    def _keep(self, transport: WSTransport, part: bytes) -> bool:
+        """A part of a message; False where it is too large with it."""
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > LARGEST and not self._refused:
+            self._refuse(TOO_BIG)
+            transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
+            transport.disconnect()
+        if self._refused:
+            self._parts[:] = [b""]  # what still comes goes on with it
+        return not self._refused
+
+    def _refuse(self, code: int) -> None:
+        self._refused = self.ours = True
+        self._code = code
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.transport = None
-        self._client.lost(self, self._code)
+        self._ending = asyncio.ensure_future(self._lost(transport))  # why is known only after this call
+
+    async def _lost(self, transport: WSTransport) -> None:
+        try:
+            await transport.wait_disconnected()
+        except WSProtocolError as error:
+            if not self.ours:
+                self._refuse(int(error.args[0]))
+        finally:
+            self._client.lost(self, self._code)
 
 
 class SocketClient(UnableClient):
     """One viewer with one WebSocket."""
 
     _socket: _Socket | None = None
+    on_message: Callable[[bytes], None] | None = None
+    """Shown each message after the sink was; None: nobody looks."""
 
     @property
     def connection(self) -> int:
@@ -77,18 +131,33 @@ class SocketClient(UnableClient):
                 extra_headers=dict(headers),
                 websocket_handshake_timeout=_HANDSHAKE,
                 max_redirects=0,
+                max_frame_size=LARGEST,
+                enable_auto_pong=False,  # what a ping says is looked at
+                logger_name=_LOGGER,
+                use_aiofastnet=False,  # it makes connections in Python; the event loop does that itself
+                read_buffer_init_size=_READ,
             )
         except WSError as error:
+            self._overhear_refusal(error)
             raise _refusal(error) from None
         except TimeoutError:
-            raise TargetError("timeout", f"{url}: the handshake takes longer than {_HANDSHAKE:g} s") from None
+            raise TargetError(
+                "timeout", f"{without_parameters(url)}: the handshake takes longer than {_HANDSHAKE:g} s"
+            ) from None
         except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
             raise TargetError("disconnected", "closed in the handshake") from None
         except OSError as error:
-            raise TargetError("unreachable", f"{url} cannot be reached: {reason(error)}") from None
+            raise TargetError("unreachable", f"{without_parameters(url)} cannot be reached: {reason(error)}") from None
         if opening.transport is None:
             raise TargetError("disconnected", "closed at once")
         self._socket = opening
+
+    def _overhear_refusal(self, error: WSError) -> None:
+        response = getattr(error, "response", None)
+        headers = response.headers.items() if response is not None else ()
+        for name, value in headers:
+            self.sink.overheard(self.user, "a header of the refusal", f"{name}: {value}".encode(errors="replace"))
+        self.sink.overheard(self.user, "the refusal of the connection", bytes(getattr(error, "raw_body", None) or b""))
 
     def lost(self, socket_: _Socket, code: int) -> None:
         """A WebSocket is gone."""

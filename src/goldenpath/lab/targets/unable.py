@@ -11,6 +11,8 @@ from goldenpath.lab.target import Sink, TargetError
 class UnableClient:
     """A client with no abilities: what a target has, its own client overrides."""
 
+    in_turn = False
+
     def __init__(self, user: int, viewer: int | None, sink: Sink) -> None:
         self.user = user
         self.viewer = viewer

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -12,9 +12,12 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from goldenpath.lab.formats.mapping import Reading, find, parts_of
+from goldenpath.lab.frames import UNREADABLE
+from goldenpath.lab.hiding import HIDDEN
 from goldenpath.lab.records import Invoke
 from goldenpath.lab.target import Ability, Sink, TargetError
 from goldenpath.lab.targets.placeholders import each_text, filled, placeholders, with_variables
+from goldenpath.lab.targets.secrets import secrets_of_header, secrets_of_json, secrets_of_url, without_parameters
 from goldenpath.lab.targets.sockets import SocketClient
 from goldenpath.lab.targets.web import Web, quoted, raise_for_status
 
@@ -33,6 +36,18 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """The path of the token in the answer, for `{token}`; empty: the answer has to be 2xx, that is all."""
 
 
+class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Messages that the server sends of its own accord, and takes a client for gone that does not answer them. (Those
+    of WebSocket itself, ping and pong, are answered in any case.)"""
+
+    kinds: list[str]
+    """Of `read.kind`; they mean nothing else."""
+    answer: dict[str, Any]
+    """What is sent back. `{user}` and `{token}` are filled in."""
+    repeat: list[str] = []
+    """Names of values of the message that the answer has, too, just as they are; one that is missing is left out."""
+
+
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A mapping. `{user}` (their number) and `{token}` are filled in in `url` and `headers`; in `send` these and
     `{text}`, `{thread}` and `{run}`, too. `${NAME}` anywhere is a variable of the environment."""
@@ -46,18 +61,21 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Of the upgrade."""
     subprotocols: list[str] = []
     login: Login | None = None
+    heartbeat: Heartbeat | None = None
     echo: bool = False
     """Whether the answer to a text is the same text."""
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The options that a mapping file gives. Raises ValueError that names the file and the key, in one line."""
+def load(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options that a mapping file gives, and what of them is to be hidden (`goldenpath.lab.hiding`). Raises
+    ValueError that names the file and the key, in one line."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     try:
-        given = each_text(tomllib.loads(text), "", with_variables)
+        written = tomllib.loads(text)
+        given = each_text(written, "", with_variables)
         options = msgspec.convert(given, Options)
         check(options)
     except tomllib.TOMLDecodeError as error:
@@ -67,13 +85,22 @@ def load(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {where.rstrip('`') or 'the file'}: {what}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return given
+    return given, _secrets(written)
+
+
+def _secrets(written: dict[str, Any]) -> dict[str, str]:
+    found = secrets_of_json(written)
+    for part in (written, written.get("login", {})):
+        found |= secrets_of_url(part.get("url", ""))
+        for name, value in part.get("headers", {}).items():
+            found |= secrets_of_header(name, value)
+    return found
 
 
 def check(options: Options) -> None:
     """Raise ValueError for a mapping that contradicts itself."""
     if urlsplit(options.url).scheme not in ("ws", "wss") or not urlsplit(options.url).netloc:
-        raise ValueError(f"url: expected ws://... or wss://..., got {options.url!r}")
+        raise ValueError(f"url: expected ws://... or wss://..., got {without_parameters(options.url)!r}")
     login, read = options.login, options.read
     reachable = {"user", "token"} if login is not None and login.token else {"user"}
     placeholders(options.url, "url", reachable)
@@ -81,9 +108,18 @@ def check(options: Options) -> None:
     used = placeholders(options.send, "send", reachable | {"text", "thread", "run"})
     if login is not None:
         if urlsplit(login.url).scheme not in ("http", "https"):
-            raise ValueError(f"login.url: expected http://... or https://..., got {login.url!r}")
+            raise ValueError(f"login.url: expected http://... or https://..., got {without_parameters(login.url)!r}")
         placeholders(login.headers, "login.headers", {"user"})
         placeholders(login.json, "login.json", {"user"})
+    beat = options.heartbeat
+    if beat is not None:
+        placeholders(beat.answer, "heartbeat.answer", reachable)
+        if not beat.kinds:
+            raise ValueError("heartbeat.kinds: expected at least one, got none")
+        for meaning in _MEANINGS:
+            for kind in beat.kinds:
+                if kind in getattr(read, meaning):
+                    raise ValueError(f"heartbeat.kinds: {kind!r} stands in read.{meaning}, too")
     for name, why in (
         ("text", "nothing would be asked"),
         ("thread", "read.thread expects it back") if read.thread else ("", ""),
@@ -100,6 +136,19 @@ def check(options: Options) -> None:
                 raise ValueError(f"read.ignore: {kind!r} stands in read.{meaning}, too")
 
 
+def _token(body: bytes, path: str) -> str:
+    """The token in the answer to a login. Raises `TargetError`, without the token wherever else it is."""
+    try:
+        answer = msgspec.json.decode(body)
+    except UNREADABLE:
+        raise TargetError("garbage", f"the answer to the login is no JSON: {quoted(body)}") from None
+    token = find(answer, parts_of(path))
+    if not isinstance(token, str) or not token:
+        names = ", ".join(answer) if isinstance(answer, dict) else type(answer).__name__
+        raise TargetError("garbage", f"there is no {path} in the answer to the login, which has {names or 'nothing'}")
+    return token
+
+
 class WebsocketTarget:
     """One chat."""
 
@@ -108,7 +157,10 @@ class WebsocketTarget:
     def __init__(self, options: Options) -> None:
         check(options)
         self.options = options
-        self.format_options: Mapping[str, Any] = msgspec.to_builtins(options.read)
+        beats = options.heartbeat.kinds if options.heartbeat is not None else []
+        self.format_options: Mapping[str, Any] = msgspec.to_builtins(
+            msgspec.structs.replace(options.read, ignore=[*options.read.ignore, *beats])
+        )
         abilities: set[Ability] = {"connect"}
         if options.login is not None:
             abilities.add("login")
@@ -137,17 +189,10 @@ class WebsocketTarget:
         status, body = await self.login_web.request(
             login.method, "", json=filled(login.json, values), headers=filled(login.headers, values)
         )
-        sink.answered(user, op, status, body)
+        sink.answered(user, op, status, HIDDEN.encode() if status < 300 else body)  # no tokens in a history
         raise_for_status(status, body)
-        if not login.token:
-            return
-        try:
-            token = find(msgspec.json.decode(body), parts_of(login.token))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise TargetError("garbage", f"the answer to the login is no JSON: {quoted(body)}") from None
-        if not isinstance(token, str):
-            raise TargetError("garbage", f"there is no {login.token} in the answer to the login: {quoted(body)}")
-        self.tokens[user] = token
+        if login.token:
+            self.tokens[user] = _token(body, login.token)
 
     async def close(self) -> None:
         await self.web.close()
@@ -156,15 +201,18 @@ class WebsocketTarget:
 
 
 class WebsocketClient(SocketClient):
-    """One viewer. Where answers do not say which question they belong to, it asks one after another, and gives the
-    connection up when an answer did not end: what still comes could not be told from the next one."""
+    """One viewer. Where answers do not say which question they belong to, it gives the connection up when an answer did
+    not end: what still comes could not be told from the next one."""
 
     def __init__(self, target: WebsocketTarget, user: int, sink: Sink) -> None:
         super().__init__(user, None, sink)
         self.target = target
-        self._turn = asyncio.Lock()
-        self._asking = 0
-        self._one_by_one = not target.options.read.run
+        self.in_turn = not target.options.read.run
+        self._asked = (0, 0)
+        """What was asked last, and over which connection."""
+        if target.options.heartbeat is not None:
+            self._kind = parts_of(target.options.read.kind)
+            self.on_message = self._answer_heartbeat
 
     def _values(self) -> dict[str, str]:
         return {"user": str(self.user), "token": self.target.tokens.get(self.user, "")}
@@ -180,18 +228,25 @@ class WebsocketClient(SocketClient):
         await self.open(filled(options.url, {name: quote(value, safe="") for name, value in values.items()}), headers)
 
     async def ask(self, op: Invoke) -> None:
-        if self._one_by_one:
-            await self._turn.acquire()
-            self._asking = op.op
+        self._asked = op.op, self.connection
         self.send(
             filled(self.target.options.send, self._values() | {"text": op.text, "thread": op.thread, "run": op.run})
         )
 
-    def settled(self, op: Invoke, *, ended: bool) -> None:
-        if not self._one_by_one:
+    def _answer_heartbeat(self, payload: bytes) -> None:
+        """Send what the mapping says, where the message is a heartbeat."""
+        beat = self.target.options.heartbeat
+        assert beat is not None
+        try:
+            message = msgspec.json.decode(payload)
+        except UNREADABLE:
+            return  # the judge says so
+        if str(find(message, self._kind)) not in beat.kinds:
             return
-        if not ended:
+        repeated = {name: message[name] for name in beat.repeat if name in message}
+        with suppress(TargetError):  # it is gone, and told so
+            self.send({**filled(beat.answer, self._values()), **repeated})
+
+    def settled(self, op: Invoke, *, ended: bool) -> None:
+        if self.in_turn and not ended and self._asked == (op.op, self.connection):
             self.drop()
-        if self._asking == op.op:
-            self._asking = 0
-            self._turn.release()

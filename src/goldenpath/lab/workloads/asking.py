@@ -6,7 +6,7 @@ import msgspec
 
 from goldenpath.lab.user import User
 from goldenpath.lab.workload import Iteration
-from goldenpath.lab.workloads.golden_path import filler
+from goldenpath.lab.workloads.filler import filler
 
 
 class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

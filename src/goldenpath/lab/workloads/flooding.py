@@ -8,7 +8,7 @@ import msgspec
 
 from goldenpath.lab.user import User
 from goldenpath.lab.workload import Iteration
-from goldenpath.lab.workloads.golden_path import filler
+from goldenpath.lab.workloads.filler import filler
 from goldenpath.lab.workloads.together import together
 
 CALM: Final = 8

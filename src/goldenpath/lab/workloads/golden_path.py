@@ -6,13 +6,7 @@ import msgspec
 
 from goldenpath.lab.user import User
 from goldenpath.lab.workload import Iteration
-
-WORDS = "the quick brown fox jumps over the lazy dog and comes home along the golden path: grüße, 金の道 🦊 "
-
-
-def filler(size: int) -> str:
-    """A text of `size` characters."""
-    return (WORDS * (size // len(WORDS) + 1))[:size]
+from goldenpath.lab.workloads.filler import filler
 
 
 class GoldenPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

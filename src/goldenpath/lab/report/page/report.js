@@ -6,7 +6,7 @@
   const pages = [...document.querySelectorAll(".page")];
   const links = [...document.querySelectorAll("nav a")];
   const drawn = new Map();
-  const RIGHT = 44; // of every chart, with or without an axis there, so that all have the same time axis
+  const RIGHT = 60; // of every chart, with or without an axis there, so that all have the same time axis
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const round = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3))));
@@ -39,14 +39,14 @@
     ctx.clip();
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.textAlign = "left";
-    for (const [name, began, ended] of data.faults) {
+    data.faults.forEach(([, began, ended], place) => {
       const from = plot.valToPos(began, "x", true);
       const to = plot.valToPos(ended ?? began, "x", true);
       ctx.fillStyle = colour("--fault");
       ctx.fillRect(from, bbox.top, Math.max(to - from, 2 * devicePixelRatio), bbox.height);
-      ctx.fillStyle = colour("--e");
-      ctx.fillText(name, from + 3 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
-    }
+      ctx.fillStyle = colour("--e"); // its name is in the list above the charts; one below the other where they are near
+      ctx.fillText(String(place + 1), from + 3 * devicePixelRatio, bbox.top + (12 + 12 * (place % 6)) * devicePixelRatio);
+    });
     ctx.fillStyle = colour("--e");
     for (const at of data.violations) {
       ctx.fillRect(plot.valToPos(at, "x", true) - 1, bbox.top, 2, 6 * devicePixelRatio);
@@ -57,6 +57,10 @@
   const axis = (format, more = {}) => ({
     stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
     font: "12px system-ui, sans-serif", size: 64, values: (_, ticks) => ticks.map((tick) => (tick == null ? null : format(tick))), ...more,
+  });
+  // Of two axes of one chart: what it is of, in the colour of its line.
+  const named = (label, stroke, format, more) => axis(format, {
+    label, stroke: colour(stroke), labelFont: "12px system-ui, sans-serif", labelSize: 16, labelGap: 0, size: 48, ...more,
   });
   const timeAxis = () => axis(clock, {
     size: 30, space: 64,
@@ -168,14 +172,14 @@
       if (!target || !target.time.length) return null;
       return {
         ...overTime(data, shared),
-        axes: [timeAxis(), axis(count(" MB"), { scale: "mb" }), axis(count(" %"), { scale: "cpu", side: 1, size: RIGHT, grid: { show: false } })],
-        scales: { x: { time: false, range: () => bounds(data) }, mb: { range: fromZero }, cpu: { range: (_, __, high) => [0, Math.max(100, high * 1.05)] } },
+        axes: [timeAxis(), named("memory, MB", "--a", count(""), { scale: "mb" }), named("CPU, of all cores", "--b", count(" %"), { scale: "cpu", side: 1, size: RIGHT - 16, grid: { show: false } })],
+        scales: { x: { time: false, range: () => bounds(data) }, mb: { range: fromZero }, cpu: { range: (_, __, high) => [0, Math.min(100, Math.max(10, high * 1.1))] } },
         series: [
           { label: "at", value: (_, v) => clock(v, 0.1) },
           line("memory", "--a", count(" MB"), { scale: "mb", fill: colour("--a") + "22" }),
-          line("CPU of one core", "--b", count(" %"), { scale: "cpu" }),
+          line("CPU", "--b", count(" %"), { scale: "cpu" }),
         ],
-        data: [target.time, target.memory_mb ?? target.time.map(() => null), target.cpu_percent ?? target.time.map(() => null)],
+        data: [target.time, target.memory_mb ?? target.time.map(() => null), (target.cpu_percent ?? target.time.map(() => null)).map((value) => (value == null ? null : value / data.cores))],
       };
     },
     lag(data, shared) {
@@ -189,7 +193,7 @@
       const colours = ["--b", "--c", "--d", "--e"];
       return {
         ...overTime(data, shared),
-        axes: [timeAxis(), axis(seconds, { scale: "lag" }), axis(count(""), { scale: "open", side: 1, size: RIGHT, grid: { show: false } })],
+        axes: [timeAxis(), named("event loop late by", "--b", seconds, { scale: "lag" }), named("open connections", "--a", count(""), { scale: "open", side: 1, size: RIGHT - 16, grid: { show: false } })],
         scales: { x: { time: false, range: () => bounds(data) }, lag: { range: (_, __, high) => [0, Math.max(0.01, high * 1.08)] }, open: { range: fromZero } },
         series: [
           { label: "at", value: (_, v) => clock(v, 0.1) },

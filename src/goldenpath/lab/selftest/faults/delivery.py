@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from goldenpath.lab.selftest.connection import Connection, Subscription
+from goldenpath.lab.selftest.connection import Connection, Socket, Subscription
 from goldenpath.lab.selftest.faults.fault import Faulty, caught_by
-from goldenpath.lab.selftest.reference import Socket
 from goldenpath.lab.selftest.thread_log import AgUiEvent, Entry, Run
 
 RATE = 100
@@ -133,6 +132,14 @@ class BrokenFrame(Faulty):
 
     async def send(self, connection: Connection, socket: Socket, text: str) -> None:
         await super().send(connection, socket, text[: len(text) // 2] if self.strikes(RATE) else text)
+
+
+@caught_by("delivery", "malformed")
+class UnnumberedEvent(_Delivering):
+    """An event arrives without its number."""
+
+    def sent(self, subscription: Subscription, entry: Entry) -> Sequence[Entry]:
+        return (Entry(entry.thread_id, entry.run_id, 0, entry.event),) if self.strikes(RATE) else (entry,)
 
 
 @caught_by("delivery", "unsubscribed")

@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from goldenpath.lab.selftest.reference import ReferenceServer, Settings
+from goldenpath.lab.selftest.reference import ReferenceServer
+from goldenpath.lab.selftest.settings import Settings
 
 
 class Faulty(ReferenceServer):

@@ -67,3 +67,19 @@ class RepeatedMessage(_Telling):
 
     def told(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
         return [*messages, messages[-1]]
+
+
+@caught_by("history", "invented")
+class InventedMessage(_Telling):
+    """A history has a message that nobody has said."""
+
+    def told(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [*messages, {"id": "summary", "role": "assistant", "content": "as discussed before"}]
+
+
+@caught_by("history", "unlisted", "intruders")
+class ThreadsUnlisted(Faulty):
+    """The list of threads is empty now and then."""
+
+    def listed(self, user: str) -> list[Thread]:
+        return [] if self.strikes(4) else super().listed(user)

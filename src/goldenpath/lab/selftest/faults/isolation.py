@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from goldenpath.lab.selftest.connection import Connection, Subscription
 from goldenpath.lab.selftest.faults.fault import Faulty, caught_by
-from goldenpath.lab.selftest.reference import Purpose, ReferenceServer, Settings
+from goldenpath.lab.selftest.reference import Purpose, ReferenceServer
+from goldenpath.lab.selftest.settings import Settings
 from goldenpath.lab.selftest.thread_log import AgUiEvent, Entry, Run, Thread
+
+
+def _of_another(server: ReferenceServer, user: str, thread_id: str) -> Thread | None:
+    """A thread of this name that is another user's."""
+    threads = server.threads.values()
+    return next((each for each in threads if each.thread_id == thread_id and each.user != user), None)
 
 
 @caught_by("isolation", "leak")
@@ -41,6 +49,21 @@ class LeakingError(Faulty):
             other = self.random.choice([each for each in self.runs if each.thread.user != run.thread.user])
             event = {"type": "RUN_ERROR", "code": "agent_error", "message": f"not {other.text!r}"}
         super().append(run, event)
+
+
+@caught_by("isolation", "leak")
+class LeakingTrace(LeakingError):
+    """An event for debugging carries what another user asked, in base64, in small parts."""
+
+    def append(self, run: Run, event: AgUiEvent) -> None:
+        if event["type"] == "RUN_STARTED":
+            self.runs.append(run)
+        elif event["type"] == "RUN_FINISHED" and self.strikes(8):
+            other = self.random.choice([each for each in self.runs if each.thread.user != run.thread.user])
+            trace = b64encode(other.text.encode()).decode()
+            for place in range(0, len(trace), 8):
+                Faulty.append(self, run, {"type": "CUSTOM", "name": "trace", "value": trace[place : place + 8]})
+        Faulty.append(self, run, event)
 
 
 @caught_by("isolation", "stray")
@@ -76,7 +99,7 @@ class Unchecked(Faulty):
         own = super().find(user, thread_id, purpose)
         if own is not None or purpose != self.purpose:
             return own
-        return next((thread for thread in self.threads.values() if thread.thread_id == thread_id), None)
+        return _of_another(self, user, thread_id)
 
 
 @caught_by("isolation", "leak", "intruders")
@@ -108,6 +131,24 @@ class CancelUnchecked(Unchecked):
 
 
 @caught_by("isolation", "intrusion", "intruders")
+class CancelCommandUnchecked(Faulty):
+    """Everybody may cancel every run over the WebSocket, and nobody over HTTP."""
+
+    def cancel_command(self, connection: Connection, command: dict[str, Any]) -> dict[str, Any]:
+        if _of_another(self, connection.user, command["thread_id"]) is not None:
+            return {"cancelled": [command["run_id"]]}
+        return super().cancel_command(connection, command)
+
+
+@caught_by("isolation", "intrusion", "intruders")
+class RefreshUnchecked(Faulty):
+    """A connection goes on with the token of another user."""
+
+    def _operations(self) -> dict[str, Any]:
+        return {**super()._operations(), "refresh": lambda *_: {"expires_in": self.settings.token_seconds}}
+
+
+@caught_by("isolation", "intrusion", "intruders")
 class DeleteUnchecked(Unchecked):
     """Everybody may delete every thread."""
 
@@ -128,25 +169,32 @@ class HistoryOfAnother(Faulty):
 
     def history(self, thread: Thread) -> dict[str, Any]:
         if self.strikes(4):
-            same = [each for each in self.threads.values() if each.thread_id == thread.thread_id]
-            thread = next((each for each in same if each.user != thread.user), thread)
+            thread = _of_another(self, thread.user, thread.thread_id) or thread
         return super().history(thread)
 
 
+class Welcoming(ReferenceServer):
+    """Lets in who has no right to come in, as whoever came first."""
+
+    def anybody(self) -> tuple[str, float] | None:
+        """Whoever came first, and until when; None: nobody has yet."""
+        return next(iter(self._tokens.values()), None)
+
+
 @caught_by("access", "trespass", "intruders")
-class NoTokenNeeded(ReferenceServer):
+class NoTokenNeeded(Welcoming):
     """Who comes without a token is let in."""
 
     def who(self, token: str) -> tuple[str, float] | None:
-        return super().who(token) if token else next(iter(self._tokens.values()), None)
+        return super().who(token) if token else self.anybody()
 
 
 @caught_by("access", "trespass", "intruders")
-class AnyTokenWill(ReferenceServer):
+class AnyTokenWill(Welcoming):
     """A token is not looked at."""
 
     def who(self, token: str) -> tuple[str, float] | None:
-        return super().who(token) or (next(iter(self._tokens.values()), None) if token else None)
+        return super().who(token) or (self.anybody() if token else None)
 
 
 @caught_by("access", "expired", "expiry")

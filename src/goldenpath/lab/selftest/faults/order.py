@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
+from goldenpath.lab.selftest.connection import Connection, Subscription
 from goldenpath.lab.selftest.faults.fault import Faulty, caught_by
 from goldenpath.lab.selftest.reference import ReferenceServer
-from goldenpath.lab.selftest.thread_log import AgUiEvent, Run, Thread
+from goldenpath.lab.selftest.thread_log import AgUiEvent, Entry, Run, Thread
 
 RATE = 8
 """One run in so many."""
@@ -89,3 +91,26 @@ class InterleavedRuns(ReferenceServer):
             run = thread.queue.popleft()
             self.spawn(self.execute(run))
             await asyncio.sleep(0)
+
+
+@caught_by("order", "misnamed")
+class AnothersName(Faulty):
+    """The start of a run says that it is another thread's."""
+
+    def append(self, run: Run, event: AgUiEvent) -> None:
+        if event["type"] == "RUN_STARTED" and self.strikes(RATE):
+            event = {**event, "threadId": "another"}
+        super().append(run, event)
+
+
+@caught_by("order", "ownerless")
+class OwnerlessText(Faulty):
+    """A piece of a text is no run's."""
+
+    def deliver(self, connection: Connection, subscription: Subscription, entries: Sequence[Entry]) -> Sequence[Entry]:
+        return [
+            Entry(entry.thread_id, None, entry.seq, entry.event)
+            if "delta" in entry.event and self.strikes(100)
+            else entry
+            for entry in entries
+        ]

@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from goldenpath.lab.selftest.connection import Connection
+from goldenpath.lab.selftest.connection import Connection, Socket
 from goldenpath.lab.selftest.faults.fault import Faulty, caught_by
-from goldenpath.lab.selftest.reference import ReferenceServer, Settings, Socket
+from goldenpath.lab.selftest.reference import ReferenceServer
+from goldenpath.lab.selftest.settings import Settings
 from goldenpath.lab.selftest.thread_log import Run
 from goldenpath.lab.selftest.turns import Turns
 

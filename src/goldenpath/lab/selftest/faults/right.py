@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from goldenpath.lab.selftest.connection import Connection
+from goldenpath.lab.selftest.connection import Connection, Socket
 from goldenpath.lab.selftest.faults.fault import Faulty, right
-from goldenpath.lab.selftest.reference import ReferenceServer, Socket
+from goldenpath.lab.selftest.reference import ReferenceServer
 
 
 @right()

@@ -6,7 +6,8 @@ from typing import Any
 
 from goldenpath.lab.selftest.connection import Connection
 from goldenpath.lab.selftest.faults.fault import Faulty, caught_by
-from goldenpath.lab.selftest.reference import ReferenceServer, Refusal
+from goldenpath.lab.selftest.reference import ReferenceServer
+from goldenpath.lab.selftest.settings import Refusal
 from goldenpath.lab.selftest.thread_log import AgUiEvent, Run, Thread
 
 

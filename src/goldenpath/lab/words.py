@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isinf
 from typing import Final
 
 NOTHING: Final = "\N{EN DASH}"
+NEVER: Final = "never"
 
 
 def amount(value: float | None, unit: str) -> str:
@@ -23,7 +25,9 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration: in milliseconds below one second."""
+    """A duration: in milliseconds below one second; `inf`: it never was over."""
+    if isinf(value):
+        return NEVER
     if value == 0:
         return "0 s"
     if abs(value) < 1:

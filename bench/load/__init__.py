@@ -1,1 +1,0 @@
-"""A load client that checks every event: `python -m bench.load --help`."""
