@@ -3,16 +3,19 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lab check format lock bench docs clean
+.PHONY: run test lab lab-all check format lock bench docs clean
 
 run: $(VENV)/.runtime ## Serve the built-in agents at http://127.0.0.1:8700
 	$(BIN)/goldenpath serve
 
-test: $(VENV)/.dev node chromium nginx ## Run every test (LONG=1: the long versions too)
+test: $(VENV)/.dev node chromium nginx promtool ## Run every test (LONG=1: the long versions too)
 	$(BIN)/python -m pytest $(if $(LONG),--long) $(ARGS)
 
 lab: $(VENV)/.dev ## Judge a server of our own with 50 users (ARGS="run sustained --rate 50": something else)
 	$(BIN)/goldenpath lab $(or $(ARGS),run golden_path --users 50)
+
+lab-all: $(VENV)/.dev ## Every scenario against a server of our own, 36 minutes (ARGS="--longest 60": 8); the reports are in lab-all/TIME
+	$(BIN)/goldenpath lab run all --out lab-all/$$(date +%Y%m%d-%H%M%S) $(ARGS)
 
 check: $(VENV)/.dev ## Style, types, the direction of imports, the generated docs
 	$(BIN)/ruff check .
@@ -49,7 +52,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.runtime
 
-.PHONY: node chromium nginx
+.PHONY: node chromium nginx promtool
 node: tests/agui/node_modules/.installed
 tests/agui/node_modules/.installed: tests/agui/package-lock.json
 	@sh scripts/need.sh npm nodejs npm
@@ -62,6 +65,9 @@ chromium:
 
 nginx:
 	@sh scripts/need.sh nginx nginx-light
+
+promtool:
+	@sh scripts/need.sh promtool prometheus
 
 clean:
 	rm -rf $(VENV) tests/agui/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,4 +8,4 @@ compile() {
         --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 }
 compile --group build --output-file requirements.lock
-compile --extra lab --group build --group dev --output-file requirements-dev.lock
+compile --all-extras --group build --group dev --output-file requirements-dev.lock

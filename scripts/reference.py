@@ -19,14 +19,17 @@ import typer
 
 from goldenpath import App, cli
 from goldenpath.lab import levels
+from goldenpath.lab.measurements import MOST_CODES, OTHERS
 from goldenpath.lab.quantities import DURATIONS, SIMPLE, find
 from goldenpath.lab.report import data
-from goldenpath.lab.report.words import amount
 from goldenpath.lab.targets import websocket
-from goldenpath.runtime import settings
-from goldenpath.runtime.gateway.routes import Route, routes
+from goldenpath.lab.words import amount
+from goldenpath.runtime import layers, metrics, settings, signals
+from goldenpath.runtime.dashboard.owners import IDENTITIES
+from goldenpath.runtime.gateway.live import MAX_VIEWERS
+from goldenpath.runtime.gateway.routes import Route
 from goldenpath.runtime.metrics import Statistics, kind_of, metric_name
-from goldenpath.wire import commands, errors, events
+from goldenpath.wire import commands, errors, events, live
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -40,14 +43,31 @@ What the server speaks, generated from the code (`make docs`). The delivery cont
 
 Errors are problem documents (RFC 9457, `application/problem+json`) with `code`, `retryable` and `retry_after`. Every
 call needs `Authorization: Bearer ACCESS_TOKEN` unless the table says otherwise. Beside the errors of its own, a call
-with a token may answer `unauthorized` and `upstream_unavailable`, one with a body `bad_request`, `payload_too_large`
-and `timeout`, and any `overloaded` and `internal`. The same as an OpenAPI 3.1 document is
-at `/openapi.json`.
+with a token may answer `unauthorized`, `upstream_unavailable`, `rate_limited` and `timeout`, one with a body
+`bad_request`, `payload_too_large` and `timeout`, and any `overloaded` and `internal`. The same as an OpenAPI 3.1
+document is at `/openapi.json`.
 
 {routes}
 
-Besides: `/v1/ws` (WebSocket, below), `/livez`, `/readyz`, `/health`, `/metrics`, `/openapi.json` and the chat page at
-`/`; none of them but the WebSocket needs a token.
+For operators, who have the permission `operator` ([operators.md](howto/operators.md)); everybody else is told
+`forbidden`:
+
+{admin}
+
+`/v1/admin/live` is a WebSocket with the same way in as `/v1/ws`, for operators: the live view behind `/dashboard`. It
+greets with `welcome`, then sends, one JSON object a message:
+
+{live}
+
+A viewer that has not taken the last snapshot yet gets none until it has: nothing queues. It takes the commands `ping`
+and `refresh`; a newer token must hold the permissions that the view was opened with. {viewers} may look at once, the
+next is closed with 4429. Users have names that tell nothing, unless the viewer has the permission `{identities}`. The
+figures of `sample`, and the columns of the history:
+
+{samples}
+
+Besides: `/v1/ws` (WebSocket, below), `/livez`, `/readyz`, `/health`, `/metrics`, `/openapi.json`, the chat page at `/`
+and the operator page at `/dashboard`; none of them but the WebSocket needs a token.
 
 ## WebSocket: commands
 
@@ -80,13 +100,47 @@ Events have `thread_id`, `run_id`, `seq` and `event`. Replies and notices:
 SETTINGS = """\
 # Settings
 
-Every setting, generated from the code (`make docs`). In the environment a setting is its name in upper case with
-`GOLDENPATH_` before it; an unknown `GOLDENPATH_` variable stops the start. `ENVIRONMENT` sets `environment`, and
-`E2E_OAUTH_SIMULATION_KEY` is taken for `simulation_key`. Structured values (`tiers`, `issuers`, `allowed_origins`) are
-JSON. Durations are seconds, sizes bytes.
+Every setting, generated from the code (`make docs`). Durations are seconds, sizes bytes. Each of these layers wins over
+those before it:
 
-Options of `goldenpath serve` (`--port` is `port`) win over all else. An app that is made with settings,
-`App(Settings(...))`, has those and does not read the environment.
+1. the default;
+2. the profile of the environment, where the default column names environments;
+3. a TOML file, named by `--config FILE` or `GOLDENPATH_CONFIG`, whose keys are the settings' names;
+4. the environment's variables: a setting is its name in upper case with `GOLDENPATH_` before it, structured values
+   (`tiers`, `issuers`, `allowed_origins`) as JSON;
+5. the command line: the options of `goldenpath serve` (`--port` is `port`), and `--set NAME=VALUE` for every setting.
+
+`goldenpath config show` prints each value with where it came from, `goldenpath config check` whether a server would
+start. A wrong value, and a name that is unknown, stops the start with one line that names the file and key, the
+variable or the option. Settings do not change while a server runs. An app that is made with settings,
+`App(Settings(...))`, has those and the command line's, and reads neither file nor environment.
+
+```toml
+# goldenpath.toml
+environment = "staging"
+heartbeat = 20
+allowed_origins = ["https://app.example.com"]
+
+[tiers.free]
+max_running = 3
+```
+
+## Which environment
+
+`local` (or `development`), `testing`, `staging` or `production`, from the first of these that is there: the command
+line, `GOLDENPATH_ENVIRONMENT`, `LOCAL_DEVELOPMENT=true` (which is `local`), `ENVIRONMENT`, the file; `local` where none
+is. `LOCAL_DEVELOPMENT=true` beside staging or production, whoever says so, stops the start: one of them was forgotten.
+
+## Other names
+
+Variables that are read where the setting's own is not set:
+
+{aliases}
+
+Of the two switches one that is on is enough. What the time-outs bound, and why they fit together, is in
+[timeouts.md](timeouts.md).
+
+## All settings
 
 {settings}
 """
@@ -96,12 +150,15 @@ METRICS = """\
 # Metrics
 
 What `/metrics` shows to Prometheus, generated from the code (`make docs`). Counters begin at 0 when the server starts.
-No metric has labels, and none names a user or a thread.
+No metric has labels but the buckets of histograms, and none names a user or a thread.
 
 {metrics}
 
+A dashboard for Grafana and alert rules for Prometheus are in `deploy/`: see [health](howto/health.md).
+
 What to watch: `goldenpath_log_healthy` at 0 (the disk does not take commits), `goldenpath_log_last_commit_duration`
-(everybody waits for it), `goldenpath_admission_waiting` (the server, or its users, want more than their limits allow),
+(everybody waits for it), `goldenpath_stalls_agents_total` (the log names the agent and the line),
+`goldenpath_admission_waiting` (the server, or its users, want more than their limits allow),
 and the rates of `goldenpath_admission_refused_total` and `goldenpath_connections_refused_total`.
 """
 
@@ -163,17 +220,42 @@ scenarios = ["*", "!stress"]
 {durations}
 
 `success_rate`, `failure_rate`: of all operations; `success_rate.KIND`, `failure_rate.KIND`: of one kind;
-`failure_rate.KIND.CODE`: for one reason. `violations.CHECKER`, `violations.CHECKER.KIND`: of one checker.
+`failure_rate.KIND.CODE`: for one reason (of the target's own codes the first {codes} of each kind; all others are
+`{others}`). `violations.CHECKER`, `violations.CHECKER.KIND`: of one checker.
 
 ## The default levels
+
+Where a level comes from: M and a number is a row of the requirements, T a planned test case, C a contradiction between
+requirements that was decided.
 
 {levels}
 
 ## What is not here
 
-A load run sees a server from outside. What it cannot see is measured elsewhere: looking up a setting (M134), making an
-engine or a context (M36, M46-M53, M65), transactions and connections of the database (M121-M126) by the benchmarks, in
-[performance.md](performance.md); regressions against a baseline (M296-M299, C12) take two runs, not one.
+A load run sees a server from outside. What it cannot see is measured elsewhere: looking up a setting, making an
+engine or a context, transactions and connections of the database by the benchmarks, in
+[performance.md](performance.md); regressions against a baseline take two runs, not one.
+"""
+
+
+SIGNALS = """\
+# Signals
+
+Whether users are well served, as named numbers, generated from the code (`make docs`): what `/health` shows, what alert
+rules and roll-back triggers are written with. A signal is unknown, which is not well, where nothing happened that it
+could be made of.
+
+## Of what happened lately
+
+The names stand for the last five minutes. `_1m`, `_5m` or `_1h` behind one asks for the last minute, five minutes or
+hour: `connect_p95_ms_1m`, `factory_timeouts_1h`. Percentiles are those of all the values in the window, within 0.4 %. A
+window is forgotten a sixth, a tenth or a twentieth at a time.
+
+{made}
+
+## Of now
+
+{gauges}
 """
 
 
@@ -182,6 +264,7 @@ def main() -> int:
         "protocol.md": protocol(),
         "settings.md": settings_page(),
         "metrics.md": metrics_page(),
+        "signals.md": signals_page(),
         "cli.md": cli_page(),
         "howto/mapping.schema.json": mapping_schema(),
         "service-levels.md": levels_page(),
@@ -209,8 +292,18 @@ def mapping_schema() -> str:
 
 
 def protocol() -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        table = App(settings.Settings(data_dir=directory)).build().site.table
     return PROTOCOL.format(
-        routes=_routes(),
+        routes=_routes([route for route in table if route.tag in ("auth", "agents", "threads")]),
+        admin=_routes([route for route in table if route.permission is not None]),
+        live=_table(
+            ("frame", "fields"),
+            [(f"`{kind.__struct_config__.tag}`", _fields(kind, skip=set())) for kind in get_args(live.LiveFrame)],
+        ),
+        samples=", ".join(f"`{name}`" for name in live.COLUMNS) + ".",
+        viewers=MAX_VIEWERS,
+        identities=IDENTITIES,
         max_id=commands.MAX_COMMAND_ID,
         commands=_table(
             ("op", "fields"),
@@ -245,14 +338,7 @@ def protocol() -> str:
     )
 
 
-class _NoApi:
-    """Gives a name for every call: the table of routes needs no server behind it."""
-
-    def __getattr__(self, name: str) -> Any:
-        return name
-
-
-def _routes() -> str:
+def _routes(table: list[Route]) -> str:
     def line(route: Route) -> tuple[object, ...]:
         body = route.body.__name__ if route.body is not None else ""
         answer = "SSE" if route.stream is not None else route.answer.__name__ if route.answer is not None else ""
@@ -260,8 +346,7 @@ def _routes() -> str:
         summary = route.summary if route.needs_token else f"{route.summary} (no token)"
         return f"`{route.method} {route.path}`", summary, body, f"{route.status} {answer}".strip(), codes
 
-    api: Any = _NoApi()
-    return _table(("call", "what", "body", "answer", "errors"), [line(route) for route in routes(api)])
+    return _table(("call", "what", "body", "answer", "errors"), [line(route) for route in table])
 
 
 def _fields(kind: type, skip: set[str]) -> str:
@@ -279,9 +364,22 @@ def settings_page() -> str:
     rows = []
     for field in msgspec.structs.fields(settings.Settings):
         default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-        shown = msgspec.json.encode(default).decode() if default is not None else "not set"
-        rows.append((f"`{field.name}`", f"`{shown}`", notes.get(field.name, "")))
-    return SETTINGS.format(settings=_table(("setting", "default", "meaning"), rows))
+        if isinstance(default, settings.ByEnvironment):
+            by_value: dict[str, list[str]] = {}
+            for name, value in msgspec.structs.asdict(default).items():
+                by_value.setdefault(_shown(value), []).append(name)
+            shown = ", ".join(f"{value} ({' and '.join(names)})" for value, names in by_value.items())
+        else:
+            shown = _shown(default)
+        rows.append((f"`{field.name}`", shown, notes.get(field.name, "")))
+    aliases = [(f"`{variable}`", f"`{name}`") for variable, name in layers.ALIASES.items()]
+    return SETTINGS.format(
+        aliases=_table(("variable", "setting"), aliases), settings=_table(("setting", "default", "meaning"), rows)
+    )
+
+
+def _shown(value: object) -> str:
+    return f"`{msgspec.json.encode(value).decode()}`" if value is not None else "`not set`"
 
 
 async def _read(statistics: Statistics) -> msgspec.Struct:
@@ -301,20 +399,35 @@ def metrics_page() -> str:
             kind = kind_of(part, field)
             shown = name if kind == "gauge" or name.endswith("_total") else f"{name}_total"
             rows.append((f"`{shown}`", kind, notes[field]))
+    rows += [(f"`goldenpath_{name}_seconds`", "histogram", text) for name, (text, _) in metrics.DURATIONS.items()]
+    rows += [(f"`goldenpath_{name}_total`", "counter", text) for name, (text, _) in metrics.COUNTS.items()]
     return METRICS.format(metrics=_table(("metric", "kind", "meaning"), rows))
+
+
+def signals_page() -> str:
+    return SIGNALS.format(
+        made=_table(("signal", "what"), [(f"`{name}`", made.meaning) for name, made in signals.MADE.items()]),
+        gauges=_table(("signal", "what"), [(f"`{name}`", meaning) for name, meaning in signals.GAUGES.items()]),
+    )
 
 
 def cli_page() -> str:
     group: Any = typer.main.get_command(cli.app)
-    parts = []
+    parts: list[str] = []
     for name, command in group.commands.items():
-        parts += [f"## `goldenpath {name}`", command.help or ""]
-        rows = []
-        for parameter in command.params:
-            is_option = parameter.param_type_name == "option"
-            rows.append((f"`{', '.join(parameter.opts) if is_option else parameter.metavar}`", parameter.help))
-        parts.append(_table(("argument", "meaning"), rows))
+        parts += _command(name, command)
+        if name != "lab":  # which has a page of its own
+            for inner, each in getattr(command, "commands", {}).items():
+                parts += _command(f"{name} {inner}", each)
     return CLI.format(commands="\n\n".join(parts))
+
+
+def _command(name: str, command: Any) -> list[str]:
+    rows = []
+    for parameter in command.params:
+        is_option = parameter.param_type_name == "option"
+        rows.append((f"`{', '.join(parameter.opts) if is_option else parameter.metavar}`", parameter.help))
+    return [f"## `goldenpath {name}`", command.help or "", *([_table(("argument", "meaning"), rows)] if rows else [])]
 
 
 def levels_page() -> str:
@@ -330,6 +443,8 @@ def levels_page() -> str:
         rows.append((f"`{level.name}`", level.text, quantity, level.comparison, *bounds, where, " ".join(level.source)))
     return LEVELS.format(
         keys="\n".join(f"| `{key}` | {notes[key]} |" for key in levels.Change.__struct_fields__),
+        codes=MOST_CODES,
+        others=OTHERS,
         quantities=_table(
             ("quantity", "unit", "better", "what"),
             [(f"`{each.name}`", each.unit, each.better, each.text) for each in SIMPLE.values()],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+import typer
 
-from goldenpath import App, Run
+from goldenpath import App, Run, cli
 from goldenpath.client import Api
 from goldenpath.runtime.environ import load as load_settings
 from goldenpath.runtime.settings import Settings
@@ -75,7 +77,7 @@ def test_the_python_client_has_every_call_that_does_not_stream(server: ServerPro
 def test_everything_that_a_run_offers_is_described() -> None:
     described = set(re.findall(r"`run\.(\w+)", (ROOT / "docs/howto/agent.md").read_text()))
     # What the engine, the agent's own streams and a plain function's run are made with.
-    inner = {"append", "closed", "keep_pace", "when_threads_end"}
+    inner = {"append", "bounded", "closed", "excused", "keep_pace", "mark", "size", "when_threads_end"}
     offered = {name for name in vars(Run) if not name.startswith("_")} - inner
     assert offered - described == set()
 
@@ -98,17 +100,30 @@ def test_every_setting_and_code_is_in_the_reference() -> None:
 
 def test_every_metric_of_a_server_is_in_the_reference(server: ServerProcess) -> None:
     described = set(re.findall(r"^\| `(goldenpath_\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE))
-    shown = set(re.findall(r"^(goldenpath_\w+)", httpx.get(f"{server.url}/metrics").text, re.MULTILINE))
+    text = httpx.get(f"{server.url}/metrics").text
+    families = re.findall(r"^# TYPE (goldenpath_\w+) (?:histogram|counter|gauge)$", text, re.MULTILINE)
+    shown = set(families)
     assert shown
     assert described == shown
 
 
-@pytest.mark.parametrize("command", ["serve", "doctor"])
+OPERATING = [
+    *(f"operator {name}" for name in ("token", "add", "actions")),
+    *(f"flags {name}" for name in ("list", "set", "clear")),
+    *(f"alerts {name}" for name in ("show", "test")),
+    *(f"{name} set" for name in ("breakers", "degradation")),
+    "breakers list",
+    "degradation show",
+    *(f"rollback {name}" for name in ("flags", "timeouts", "code", "incident", "undo", "status", "history")),
+]
+
+
+@pytest.mark.parametrize("command", ["serve", "doctor", "config show", "config check", *OPERATING])
 def test_every_option_is_in_the_reference(command: str) -> None:
     page = (ROOT / "docs/cli.md").read_text().split(f"## `goldenpath {command}`")[1].split("\n## ")[0]
     described = set(re.findall(r"`(--[\w-]+)`", page))
     help_text = subprocess.run(
-        [sys.executable, "-m", "goldenpath.cli", command, "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "goldenpath.cli", *command.split(), "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert described == set(re.findall(r"--[\w-]+", help_text)) - {"--help"}
 
@@ -125,15 +140,55 @@ def test_each_guarantee_names_tests_that_exist() -> None:
             assert re.search(rf"\bdef {name}\(", (ROOT / path).read_text()), f"there is no {path}::{name}"
 
 
+def test_what_shows_that_operations_hold_is_there() -> None:
+    """Each row names a test that exists, or a command."""
+    table = (ROOT / "docs/operations.md").read_text().split("## What shows it")[1]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
+    rows = [(holds, by) for holds, by in rows if holds not in ("What holds", "---")]
+    assert len(rows) > 50
+    for holds, by in rows:
+        named = re.findall(r"`(tests/\S+?)::(test_\w+)`", by)
+        assert named or re.search(r"`(make|goldenpath) ", by), holds
+        for path, name in named:
+            assert re.search(rf"\bdef {name}\(", (ROOT / path).read_text()), f"there is no {path}::{name}"
+
+
+def test_the_commands_of_operations_are_there() -> None:
+    """With their options: whoever is in a hurry types what stands there."""
+    text = (ROOT / "docs/operations.md").read_text()
+    typed = re.findall(r"^    (goldenpath [^#\n]+)", text, re.MULTILINE)
+    assert len(typed) > 15
+    for line in typed:
+        words = shlex.split(line.replace("$(", "").replace(")", ""))[1:]
+        command: Any = typer.main.get_command(cli.app)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        assert not hasattr(command, "commands"), line
+        options = [word for word in words if word.startswith("--")]
+        known = {name: each for each in command.params for name in each.opts}
+        assert set(options) <= set(known), line
+        required = [each.opts[0] for each in command.params if each.required and each.opts[0].startswith("--")]
+        assert set(required) <= set(options), line
+        places = [each for each in command.params if not each.opts[0].startswith("--")]
+        assert len(words) - 2 * len(options) <= len(places) or any(each.nargs < 0 for each in places), line
+
+
 RUN_BY: dict[str, dict[str, str]] = {
     "README.md": {"python": "here"},
     "docs/agents/openai.md": {"python": "tests/runtime/agents/test_openai.py", "sh": "here"},
     "docs/agents/scripted.md": {"json": "tests/runtime/agents/test_scripted.py"},
     "docs/howto/ag-ui.md": {"js": "tests/agui/test_official_clients.py"},
     "docs/howto/agent.md": {"python": "here"},
+    "docs/howto/alerts.md": {"toml": "tests/runtime/alerts/test_rules.py"},
+    "docs/howto/degradation.md": {"python": "tests/runtime/agents/test_dependencies.py"},
     "docs/howto/deploy.md": {"nginx": "tests/cli/test_nginx.py"},
+    "docs/howto/flags.md": {
+        "python": "tests/gateway/test_admin_flags.py",
+        "toml": "tests/gateway/test_admin_flags.py",
+    },
     "docs/howto/identity-provider.md": {"sh": "here"},
     "docs/howto/interrupt.md": {"python": "here"},
+    "docs/howto/limits.md": {"sh": "here"},
     "docs/howto/judge-a-websocket-chat.md": {
         "python": "tests/lab/targets/subjects.py",
         "toml": "tests/lab/targets/subjects.py",
@@ -141,9 +196,18 @@ RUN_BY: dict[str, dict[str, str]] = {
     "docs/howto/judge-an-ag-ui-server.md": {"python": "tests/lab/targets/subjects.py"},
     "docs/howto/mount.md": {"python": "here"},
     "docs/howto/python-client.md": {"python": "here"},
+    "docs/settings.md": {"toml": "tests/test_docs.py"},
     "docs/service-levels.md": {"toml": "tests/lab/test_levels.py"},
 }
 """Who runs the code blocks of each page, by language."""
+
+
+def test_the_file_of_the_settings_page_is_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/settings.md").read_text(), re.DOTALL)
+    path = tmp_path / "goldenpath.toml"
+    path.write_text(text)
+    settings = load_settings({"GOLDENPATH_SECRET": "s" * 32}, config=str(path))
+    assert (settings.environment, settings.heartbeat, settings.tier("free").max_running) == ("staging", 20, 3)
 
 
 def test_every_code_block_is_run_by_a_test() -> None:
@@ -159,7 +223,7 @@ def test_every_code_block_is_run_by_a_test() -> None:
         assert Path(name).name in (ROOT / by).read_text(), f"{by} does not read {name}"
 
 
-@pytest.mark.parametrize("name", ["docs/agents/openai.md", "docs/howto/identity-provider.md"])
+@pytest.mark.parametrize("name", ["docs/agents/openai.md", "docs/howto/identity-provider.md", "docs/howto/limits.md"])
 def test_the_settings_of_the_pages_are_taken(name: str) -> None:
     (block,) = re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
     script = block.replace("goldenpath serve\n", "") + "env -0"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["App", "Principal", "RequestError", "Run", "Settings", "SyncRun", "UserExecutionContext"]
+from goldenpath.version import __version__
+
+__all__ = ["App", "Principal", "RequestError", "Run", "Settings", "SyncRun", "UserExecutionContext", "__version__"]
 
 if TYPE_CHECKING:
     from goldenpath.runtime.app import App

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from goldenpath.cli.doctor import PINNED_PICOWS, Finding, doctor, examine
+from goldenpath.cli.doctor import PINNED_PICOWS, doctor, examine
 from goldenpath.runtime.settings import NO_WAY_IN
+from goldenpath.runtime.startup import Finding
 from tests.certificate import make_certificate
 from tests.cli.command import Command
 from tests.serverprocess import ServerProcess
@@ -21,6 +22,8 @@ CHECKS = [
     "settings",
     "SQLite",
     "data directory",
+    "signing key",
+    "database",
     "uvloop",
     "picows",
     "open files",
@@ -52,7 +55,11 @@ def test_bad_settings_are_told_and_nothing_else_is_looked_at(goldenpath: Command
     done = goldenpath("doctor", GOLDENPATH_ZEBRA="1")
     assert rows(done) == {
         "Python": rows(done)["Python"],
-        "settings": ["problem", "GOLDENPATH_ZEBRA is not a setting of goldenpath", "correct or unset the variable"],
+        "settings": [
+            "problem",
+            "GOLDENPATH_ZEBRA is not a setting of goldenpath",
+            "correct what is named, or unset it",
+        ],
     }
     assert done.returncode == 1
 

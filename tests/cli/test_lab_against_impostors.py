@@ -44,8 +44,8 @@ async def lab(port: int, out: Path) -> tuple[int, str, str]:
     [
         (lambda _path, _key: http("401 Unauthorized", PROBLEM), OK, "unauthorized"),
         (lambda _path, _key: http("500 Internal Server Error", "oops", "text/plain"), OK, "500"),
-        (lambda _path, _key: http("200 OK", "<html>", "text/html"), OK, "garbage"),
-        (lambda _path, _key: b"\x00\x01 nonsense\r\n\r\n", OK, "garbage"),
+        (lambda _path, _key: http("200 OK", "<html>", "text/html"), OK, "garbage, e.g. the answer to the login is no"),
+        (lambda _path, _key: b"\x00\x01 nonsense\r\n\r\n", OK, "/v1/auth/login: Bad status line: Expected HTTP/"),
         (lambda _path, _key: CLOSE, OK, "disconnected"),
         (after_login(CLOSE), OK, "disconnected"),
         (after_login(http("403 Forbidden", PROBLEM)), OK, "unauthorized"),
@@ -73,4 +73,6 @@ async def test_what_was_wrong_is_said_and_nothing_is_a_pass(
     assert reason in said
     assert complained == ""
     assert "Traceback" not in said
+    assert "\\n" not in said  # a message of one line, as it is shown
+    assert "run-p99" not in said or "unknown, nothing was measured: " in said
     assert (tmp_path / "report.html").exists()

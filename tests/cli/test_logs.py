@@ -33,6 +33,11 @@ async def fails(run: Run) -> None:
 @app.agent("blocks")
 async def blocks(run: Run) -> None:
     time.sleep(2)
+
+
+@app.agent("hangs")
+async def hangs(run: Run) -> None:
+    time.sleep(60)
 """
 
 
@@ -76,11 +81,28 @@ async def test_machines_read_json(serve: Launch, env: dict[str, str]) -> None:
 
 
 async def test_an_agent_that_blocks_the_loop_leaves_one_warning_with_how_long(serve: Launch) -> None:
-    lines: list[Any] = [json.loads(line) for line in await log_of(serve(), "blocks", "event_loop_stood_still")]
-    (told,) = [line for line in lines if line["event"] == "event_loop_stood_still"]
+    lines: list[Any] = [json.loads(line) for line in await log_of(serve(), "blocks", '"agent": "blocks"')]
+    (told,) = [line for line in lines if line["event"] == "event_loop_stood_still" and line["agent"] is not None]
     assert told["level"] == "warning"
     assert told["longest_seconds"] >= 0.9
+    assert told["agent"] == "blocks"
+    assert told["place"].endswith("agents.py:17 in blocks")
     assert "run.in_thread" in told["advice"]
+
+
+async def test_a_stall_that_may_not_end_is_told_of_before_it_does(serve: Launch) -> None:
+    server = serve()
+    user = User(server)
+    async with user.connect() as socket:
+        await socket.send({"id": 1, "op": "run", "agent": "hangs", "text": "go"})
+        async with asyncio.timeout(20):
+            while "event_loop_stands_still" not in server.log():
+                await asyncio.sleep(0.05)
+        (told,) = [line for line in map(json.loads, server.log().splitlines()) if "stands_still" in line["event"]]
+        assert (told["agent"], told["place"].endswith("agents.py:22 in hangs")) == ("hangs", True)
+        assert told["seconds"] >= 5
+        server.kill()
+    await user.http.aclose()
 
 
 @pytest.mark.parametrize("registration", ["true", "false"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("ENVIRONMENT", "testing")
 
-    def run(target: str | None = None, options: dict[str, object] | None = None, **env: str) -> str:
+    def run(target: str | None = None, options: dict[str, Any] | None = None, **env: str) -> str:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         assert serve(target, **(options or {})) == 2
@@ -56,7 +57,8 @@ ENVIRONMENTS: dict[str, tuple[dict[str, str], str]] = {
     "no number": ({"GOLDENPATH_PORT": "http"}, "GOLDENPATH_PORT is 'http': "),
     "no JSON": ({"GOLDENPATH_TIERS": "{"}, "GOLDENPATH_TIERS is '{': "),
     "unknown environment": (
-        {"ENVIRONMENT": "prod"}, "ENVIRONMENT is 'prod'; allowed are local, testing, staging, production",
+        {"ENVIRONMENT": "prod"},
+        "ENVIRONMENT is 'prod'; allowed are local, testing, staging, production, development; did you mean",
     ),
     "no secret": (
         {"ENVIRONMENT": "production"},

@@ -184,7 +184,7 @@ async def test_options_win_over_the_settings_of_an_app_and_these_over_the_enviro
 def test_settings_of_an_app_are_checked_like_any_others() -> None:
     with pytest.raises(SettingsError, match="GOLDENPATH_PORT"):
         App(Settings(port=-1)).build()
-    with pytest.raises(SettingsError, match="GOLDENPATH_TLS_CERT"):
+    with pytest.raises(SettingsError, match=r"^--tls-cert and GOLDENPATH_TLS_KEY must be set together$"):
         App(Settings()).build(tls_cert="cert.pem")
 
 

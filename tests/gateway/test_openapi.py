@@ -17,8 +17,9 @@ from schemathesis.config import SchemathesisConfig
 from starlette.routing import Route, WebSocketRoute
 
 from goldenpath import __version__
-from goldenpath.runtime.app import App, Server
+from goldenpath.runtime.app import App
 from goldenpath.runtime.gateway.openapi import openapi
+from goldenpath.runtime.server import Server
 from goldenpath.runtime.settings import Settings
 from tests.gateway.users import run_input
 from tests.serverprocess import SIMULATION_KEY, ServerProcess

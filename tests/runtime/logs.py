@@ -14,6 +14,7 @@ from goldenpath.runtime.interfaces import LogStore, RunRow, ThreadKey
 from goldenpath.runtime.recovery import Recovery
 from goldenpath.runtime.run_events import append_started, end_run
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.signals import Signals
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.thread_log import Follower, ThreadLog
 from goldenpath.runtime.turns import Turns
@@ -107,9 +108,12 @@ class Logs:
     def __init__(self, store: LogStore | None = None, clock: ManualClock | None = None, **settings: Any) -> None:
         self.store = ControlledLog(store or MemoryLog())
         self.clock = clock or ManualClock()
-        self.settings = Settings(**{"commit_interval": 0.0, **settings})
+        # The clock of a test goes far ahead: only the time-outs that it asks for are to fire.
+        patient = {"agent_execution_timeout": 3600.0, "factory_timeout": 3600.0}
+        self.settings = Settings(**{"commit_interval": 0.0, **patient, **settings})
         self.turns = Turns(self.clock)
-        self.event_log = EventLog(self.store, self.clock, self.settings, self.turns)
+        self.signals = Signals()
+        self.event_log = EventLog(self.store, self.clock, self.settings, self.turns, self.signals)
         self.recovery = Recovery(self.event_log, self.event_log.commits, self.store, self.clock, self.settings)
 
     @asynccontextmanager

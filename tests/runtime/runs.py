@@ -8,25 +8,45 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from goldenpath.clock import ManualClock
+from goldenpath.clock import Clock, ManualClock
 from goldenpath.runtime.admission import Admission
+from goldenpath.runtime.breakers import Breakers
 from goldenpath.runtime.context import Principal, UserExecutionContext
+from goldenpath.runtime.deadlines import Deadlines
+from goldenpath.runtime.degradation import Degradation
 from goldenpath.runtime.dispatcher import Accepted, Dispatcher, RunRequest
 from goldenpath.runtime.engine import EngineFactory
 from goldenpath.runtime.execution import Execution
+from goldenpath.runtime.flags.definition import BUILTIN, agent_flags
+from goldenpath.runtime.flags.flags import Flags
 from goldenpath.runtime.interfaces import LogStore, ThreadKey
-from goldenpath.runtime.registry import Registry
+from goldenpath.runtime.overload import Overload
+from goldenpath.runtime.registry import Agent, Registry
 from goldenpath.runtime.run import Run, RunLimits
+from goldenpath.runtime.run_records import RunRecords
 from goldenpath.runtime.scheduler import Scheduler
+from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.timeouts import CurrentTimeouts
 from goldenpath.wire import events as ev
 from goldenpath.wire.commands import OnBusy
 from goldenpath.wire.ids import RequestId, RunId, SessionId, ThreadId, UserId
 from goldenpath.wire.messages import Message, RunAgentInput, decode_message
 from tests.runtime.logs import LiveRun, Logs
 
+FLAGS = Flags(BUILTIN, "testing")
+"""With no rules."""
+
 
 def principal(user: str = "ann", tier: str = "free") -> Principal:
     return Principal(UserId(user), SessionId(f"session-{user}"), 4e9, tier=tier)
+
+
+def breakers(clock: Clock) -> Breakers:
+    return Breakers(clock, lambda: 0.0, {})
+
+
+def deadlines(clock: Clock, settings: Settings) -> Deadlines:
+    return Deadlines(clock, CurrentTimeouts(settings.timeouts))
 
 
 def make_run(
@@ -43,7 +63,18 @@ def make_run(
         created_at=clock.time(),
     )
     bounds = RunLimits(limits.get("max_event_bytes", 1 << 19), limits.get("max_run_bytes", 1 << 26))
-    return Run(context, RunAgentInput(), messages or [], live.log, logs.event_log.commits, clock, bounds)
+    return Run(
+        context,
+        RunAgentInput(),
+        messages or [],
+        live.log,
+        logs.event_log.commits,
+        clock,
+        bounds,
+        breakers(clock),
+        FLAGS.of(context.principal),
+        deadlines(clock, logs.settings),
+    )
 
 
 async def turns(count: int = 20) -> None:
@@ -61,24 +92,48 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0 if number < 200 else 0.001)
 
 
+class Agents(Registry):
+    """Defines the flag of each agent, as the server does when it starts."""
+
+    def __init__(self, flags: Flags) -> None:
+        super().__init__()
+        self._flags = flags
+
+    def add(self, name: str, function: Callable[[Any], Any], **options: Any) -> Agent:
+        agent = super().add(name, function, **options)
+        for flag in agent_flags([name]):
+            self._flags.define(flag)
+        return agent
+
+
 class Runs(Logs):
     """One process's dispatcher with its agents, scheduler and event log."""
 
     def __init__(self, store: LogStore | None = None, clock: ManualClock | None = None, **settings: Any) -> None:
         super().__init__(store, clock, **settings)
-        self.agents = Registry()
+        self.flags = Flags(BUILTIN, self.settings.environment)
+        self.agents = Agents(self.flags)
         self.admission: Admission[Execution] = Admission(
             max_running=self.settings.max_engines, max_waiting=self.settings.max_waiting
         )
         self.engines = EngineFactory(self.clock)
+        self.deadlines = deadlines(self.clock, self.settings)
+        self.records = RunRecords()
         self.scheduler = Scheduler(
             admission=self.admission,
             engines=self.engines,
+            breakers=breakers(self.clock),
+            deadlines=self.deadlines,
             event_log=self.event_log,
             commits=self.event_log.commits,
             clock=self.clock,
             settings=self.settings,
+            flags=self.flags,
+            signals=self.signals,
+            records=self.records,
         )
+        self.degradation = Degradation(list(self.settings.tiers))
+        self.overload = Overload(list(self.settings.tiers), lag_bound=None, wait_bound=None)
         self.dispatcher = Dispatcher(
             agents=self.agents,
             event_log=self.event_log,
@@ -86,8 +141,12 @@ class Runs(Logs):
             scheduler=self.scheduler,
             store=self.store,
             turns=self.turns,
+            degradation=self.degradation,
+            overload=self.overload,
             clock=self.clock,
             settings=self.settings,
+            flags=self.flags,
+            tracing=None,
         )
 
     @asynccontextmanager

@@ -47,6 +47,15 @@ class Places(RuleBasedStateMachine):
         """Whether no earlier run of the same thread waits."""
         return next(other for other in [*self.waiting, asked] if other.thread == asked.thread) is asked
 
+    @invariant()
+    def those_who_wait_for_nothing_but_a_place_are_counted(self) -> None:
+        if not hasattr(self, "admission"):
+            return
+        full = len(self.running) >= self.places
+        firsts = {asked.user: asked for asked in reversed(self.waiting)}.values()
+        short = sum(sum(other.user == asked.user for other in self.running) < asked.max_running for asked in firsts)
+        assert self.admission.short() == (short if full else 0)
+
     @rule(user=st.sampled_from(USERS), thread=st.sampled_from("xyz"), max_running=st.sampled_from([1, 2, 2, 3]))
     def submit(self, user: str, thread: str, max_running: int) -> None:
         asked = ticket(user, thread, max_running=max_running)
@@ -269,6 +278,7 @@ def test_a_refusal_says_whose_bound_it_is() -> None:
     assert everybodys.value.code == "queue_full"
     statistics = admission.statistics()
     assert (statistics.running, statistics.waiting, statistics.refused) == (1, 2, 2)
+    assert (statistics.refused_quota, statistics.refused_queue) == (1, 1)
     assert "cy" not in admission._users
 
 

@@ -386,7 +386,7 @@ async def test_an_agent_has_the_shorter_of_its_own_time_and_the_runs(
     bench.clock.advance(0.001)
     outcome = await task
     assert outcome.error is not None
-    assert (outcome.error.code, outcome.error.message) == ("timeout", f"the run was ended after {limit:g} s")
+    assert (outcome.error.code, outcome.error.message) == ("timeout", f"run timed out after {limit:.1f} s")
 
 
 async def test_an_agent_that_ends_well_when_its_time_is_over_has_ended_well(bench: Bench) -> None:

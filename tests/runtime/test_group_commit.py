@@ -11,6 +11,7 @@ from goldenpath.clock import ManualClock
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import StoreError, ThreadRow
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.signals import Signals
 from goldenpath.runtime.stores.memory_log import MemoryLog
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.ids import Epoch
@@ -58,7 +59,7 @@ async def test_a_log_that_cannot_be_folded_keeps_no_other_from_the_commits() -> 
 
 
 async def test_a_cache_that_fails_keeps_nobody_from_the_commits() -> None:
-    commits = GroupCommit(MemoryLog(), ManualClock(), Settings(commit_interval=0.0), shown=fails, gone=fails)
+    commits = GroupCommit(MemoryLog(), ManualClock(), Settings(commit_interval=0.0), Signals(), shown=fails, gone=fails)
     commits.start(0)
     log = ThreadLog(ThreadRow(key(), Epoch("e"), 0.0, 0.0), durable=False)
     commits.save(log)

@@ -18,7 +18,10 @@ from goldenpath.wire.errors import RequestError
 from goldenpath.wire.order import OrderError
 from tests.runtime.runs import Runs, kinds, principal, terminal, until
 
-ASYNC_ONLY = {"spawn", "in_thread", "when_threads_end", "append", "keep_pace", "closed", "order", "group", "cleanups"}
+ASYNC_ONLY = {
+    "spawn", "in_thread", "when_threads_end", "append", "keep_pace", "closed", "order", "group", "cleanups", "within",
+    "bounded", "excused", "mark", "size",
+}  # fmt: skip
 """What of a `Run` is for tasks of the event loop, for the engine, or for the streams."""
 
 

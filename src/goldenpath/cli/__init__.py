@@ -6,8 +6,16 @@ from typing import Annotated
 
 import typer
 
-from goldenpath import __version__
+from goldenpath.cli.alerts import app as alerts
+from goldenpath.cli.breakers import app as breakers
+from goldenpath.cli.config import app as config_app
+from goldenpath.cli.degradation import app as degradation
+from goldenpath.cli.flags import app as flags
 from goldenpath.cli.lab import app as lab
+from goldenpath.cli.operator import app as operator
+from goldenpath.cli.options import Assignments, Config
+from goldenpath.cli.rollback import app as rollback
+from goldenpath.version import __version__
 
 app = typer.Typer(
     name="goldenpath",
@@ -33,6 +41,13 @@ def goldenpath(
 
 
 app.add_typer(lab)
+app.add_typer(config_app)
+app.add_typer(operator)
+app.add_typer(flags)
+app.add_typer(rollback)
+app.add_typer(alerts)
+app.add_typer(breakers)
+app.add_typer(degradation)
 
 
 @app.command()
@@ -50,13 +65,18 @@ def serve(
     trusted_proxies: Annotated[
         str | None, typer.Option(help="Proxies whose X-Forwarded-For is believed: addresses or networks, or unix.")
     ] = None,
+    config: Config = None,
+    assignments: Assignments = None,
 ) -> None:
-    """Serve agents over HTTP, SSE and WebSocket. Every other setting comes from the environment (GOLDENPATH_...)."""
+    """Serve agents over HTTP, SSE and WebSocket. Every other setting comes from --set, the environment (GOLDENPATH_...)
+    or a file: `goldenpath config show`."""
     from goldenpath.cli.serve import serve as run
 
     raise typer.Exit(
         run(
             target,
+            config=config,
+            assignments=assignments or (),
             host=host,
             port=port,
             uds=uds,
@@ -73,11 +93,13 @@ def doctor(
     host: Annotated[str | None, typer.Option(help="Address that serve shall listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port that serve shall listen on.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="The data directory to look at.")] = None,
+    config: Config = None,
+    assignments: Assignments = None,
 ) -> None:
     """Check that this machine can serve, and say what to do where it cannot."""
     from goldenpath.cli.doctor import doctor as run
 
-    raise typer.Exit(run(host=host, port=port, data_dir=data_dir))
+    raise typer.Exit(run(config=config, assignments=assignments or (), host=host, port=port, data_dir=data_dir))
 
 
 def main() -> None:

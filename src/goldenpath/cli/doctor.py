@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import asyncio
 import platform
 import resource
 import sqlite3
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Literal
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from goldenpath.cli.listener import AddressInUse, ListenError, check_tls, listen
+from goldenpath.clock import SystemClock
 from goldenpath.runtime.environ import load
 from goldenpath.runtime.settings import NO_WAY_IN, Settings, SettingsError
+from goldenpath.runtime.startup import Finding, StartupState, look
+from goldenpath.runtime.startup_checks import checks_of
 
-Verdict = Literal["ok", "warning", "problem"]
 PINNED_PICOWS = "2.3.1"
 WANTED_FILES = 4096
-_OTHER_DATA = "let the user who serves write there (chown, chmod u+rw), or name another directory by --data-dir"
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at. `advice` says what to do where it is not ok."""
-
-    what: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
-
-
-def doctor(**options: object) -> int:
-    """Print what was found; `options` are those of `serve`. Returns 0 when nothing stops the server, else 1."""
-    findings = examine(**options)
+def doctor(*, config: str | None = None, assignments: Sequence[str] = (), **options: object) -> int:
+    """Print what was found; the options are those of `serve`. Returns 0 when nothing stops the server, else 1."""
+    findings = examine(config=config, assignments=assignments, **options)
     table = Table(title="goldenpath doctor")
     for column in ("", "What", "Found", "What to do"):
         table.add_column(column, overflow="fold")
@@ -47,17 +37,17 @@ def doctor(**options: object) -> int:
     return 1 if any(finding.verdict == "problem" for finding in findings) else 0
 
 
-def examine(**options: object) -> list[Finding]:
+def examine(*, config: str | None = None, assignments: Sequence[str] = (), **options: object) -> list[Finding]:
     """Every check, in the order in which a start with these options would meet them."""
     try:
-        settings = load(None, **options)
+        settings = load(None, config=config, assignments=assignments, **options)
     except SettingsError as error:
-        return [_python(), Finding("settings", "problem", str(error), "correct or unset the variable")]
+        return [_python(), Finding("settings", "problem", str(error), "correct what is named, or unset it")]
     return [
         _python(),
         Finding("settings", "ok", f"environment {settings.environment}"),
         _sqlite(),
-        _in_memory(settings) if settings.in_memory else _data_dir(Path(settings.data_dir)),
+        *asyncio.run(_dependencies(settings)),
         _package("uvloop", "the event loop is slower without it"),
         _picows(),
         _open_files(),
@@ -65,6 +55,20 @@ def examine(**options: object) -> list[Finding]:
         _address(settings),
         _way_in(settings),
     ]
+
+
+async def _dependencies(settings: Settings) -> list[Finding]:
+    """What a start looks at, looked at once, all at the same time."""
+    clock, checks = SystemClock(), checks_of(settings, serving=False)
+    state = StartupState([check.name for check in checks], started=0.0, grace=0.0)
+    results = await asyncio.gather(*(look(check, clock, settings.health_check_timeout) for check in checks))
+    for check, result in zip(checks, results, strict=True):
+        state.found(check.name, result, now=0.0)
+    for check in checks:
+        finding = state.findings[check.name]
+        if finding.verdict == "problem" and not check.required:  # the server starts without it
+            state.findings[check.name] = msgspec.structs.replace(finding, verdict="warning")
+    return list(state.findings.values())
 
 
 def _python() -> Finding:
@@ -77,42 +81,6 @@ def _sqlite() -> Finding:
     if sqlite3.sqlite_version_info >= (3, 35):
         return Finding("SQLite", "ok", found)
     return Finding("SQLite", "problem", found, "SQLite 3.35 or later is needed")
-
-
-def _in_memory(settings: Settings) -> Finding:
-    if settings.is_open:
-        return Finding("data", "ok", "in memory")
-    return Finding("data", "warning", "in memory", "everything is lost with the process: unset GOLDENPATH_DATABASE")
-
-
-def _data_dir(path: Path) -> Finding:
-    parent = path
-    while not os.path.lexists(parent):
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        return Finding("data directory", "problem", f"{path}: {parent} cannot be written", _OTHER_DATA)
-    for file in sorted(path.glob("goldenpath.*")):
-        if not file.is_file() or not os.access(file, os.W_OK):
-            return Finding("data directory", "problem", f"{path}: {file.name} cannot be written", _OTHER_DATA)
-    if _is_locked(path / "goldenpath.lock"):
-        return Finding("data directory", "warning", str(path), "a server is running on it: another one needs its own")
-    stat = os.statvfs(parent)
-    free = stat.f_bavail * stat.f_frsize
-    if free < 1 << 30:
-        return Finding("data directory", "warning", f"{path}, {free >> 20} MiB free", "make room: 1 GiB or more")
-    return Finding("data directory", "ok", f"{path}, {free >> 30} GiB free")
-
-
-def _is_locked(lock: Path) -> bool:
-    """Whether a server holds the lock of its data directory."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _package(name: str, advice: str) -> Finding:
@@ -160,5 +128,5 @@ def _address(settings: Settings) -> Finding:
 
 def _way_in(settings: Settings) -> Finding:
     if settings.has_way_in:
-        return Finding("way in", "ok", "registration is open" if settings.registration_open else "log-in elsewhere")
+        return Finding("way in", "ok", "registration is open" if settings.registration else "log-in elsewhere")
     return Finding("way in", "warning", "registration is closed, and there is no issuer", NO_WAY_IN)

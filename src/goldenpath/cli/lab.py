@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from math import inf
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+EXIT_USAGE = 64
+"""EX_USAGE of sysexits.h: 2, which commands usually end with then, is the verdict unknown here."""
+_USUAL = 2
+
+
+class _Group(TyperGroup):
+    """Ends with `EXIT_USAGE` for what is wrong with the command line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not isinstance(error, typer.Exit) and getattr(error, "exit_code", None) == _USUAL:
+                error.exit_code = EXIT_USAGE  # type: ignore[attr-defined]
+            raise
+
 
 app = typer.Typer(
     name="lab",
+    cls=_Group,
     help="Drive a server with many users, check every event, give a verdict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 MISSING = "goldenpath: the lab needs a few packages more: pip install 'goldenpath[lab]'"
-EXIT_USAGE = 2
 
 
 @app.callback()
@@ -46,7 +65,9 @@ def list_scenarios(
 
 @app.command()
 def run(
-    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO...", help="Names from `goldenpath lab list`.")],
+    scenarios: Annotated[
+        list[str], typer.Argument(metavar="SCENARIO...", help="Names from `goldenpath lab list`; `all`: all of them.")
+    ],
     target: Annotated[
         str | None,
         typer.Option(
@@ -64,21 +85,37 @@ def run(
     echo: Annotated[
         bool, typer.Option("--echo", help="For agui+ targets: each answer has to be what was asked, to the letter.")
     ] = False,
-    users: Annotated[int | None, typer.Option(min=1, help="How many users, instead of the scenario's.")] = None,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="The highest rate, in iterations a second.")] = None,
-    duration: Annotated[float | None, typer.Option(min=0.1, help="How long the load lasts, in seconds.")] = None,
+    users: Annotated[
+        int | None, typer.Option(min=1, help="How many users, instead of the scenario's: 100,000 at most.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="The highest rate, in iterations a second: 100,000 at most.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0.1, help="How long the load lasts, in seconds: 30 days at most.")
+    ] = None,
+    longest: Annotated[
+        float, typer.Option(min=0.1, help="Scenarios that last longer last so many seconds.", show_default=False)
+    ] = inf,
     thresholds: Annotated[
         str | None, typer.Option(metavar="FILE", help="Service levels, TOML or JSON, over the default ones.")
     ] = None,
     level: Annotated[
         list[str] | None, typer.Option(metavar="NAME=LIMIT", help="Another limit for one service level.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is left to chance.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of everything that is left to chance.")] = 1,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes make the load.")] = 1,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="What to call this run in its reports.")
+    ] = None,
     fault: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="A fault to inject, e.g. kill@10.")] = None,
-    out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the reports and the history go.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where the reports and the history go: a new directory, or an empty one."),
+    ] = None,
 ) -> None:
-    """Run scenarios and give a verdict. Exit code 0: pass, 1: fail, 2: unknown."""
+    """Run scenarios and give a verdict. Exit code 0: pass, 1: fail, 2: unknown, 64: a command line that cannot be
+    carried out."""
     from goldenpath.cli.lab_run import Options
     from goldenpath.cli.lab_run import run as run_scenarios
 
@@ -90,11 +127,13 @@ def run(
         users=users,
         rate=rate,
         duration=duration,
+        longest=longest,
         thresholds=thresholds,
         levels=level or [],
         seed=seed,
         workers=workers,
         faults=fault or [],
+        name=name or "",
         out=out,
     )
     raise typer.Exit(run_scenarios(options))
@@ -134,7 +173,7 @@ def selftest(
     """Test the lab: does it see every fault of a server that is wrong on purpose, and none where there is none?
 
     Exit code 0: all faults were caught, each by the checker that has to, without a false alarm; 1: not; 2: nothing was
-    tried."""
+    tried, or some of it says nothing because the lab itself could not keep up."""
     from goldenpath.cli.lab_selftest import selftest as test
 
     raise typer.Exit(test(faults or None, seeds=seeds, at_once=at_once, out=out))

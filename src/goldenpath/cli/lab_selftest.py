@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
+from goldenpath.cli.lab import EXIT_USAGE
+from goldenpath.cli.lab_verdict import complain, console_of
 from goldenpath.lab.selftest.faults import FAULTS
 from goldenpath.lab.selftest.score import Score, Trial, run_selftest
 
@@ -21,9 +22,9 @@ def selftest(faults: list[str] | None, *, seeds: int, at_once: int, out: str | N
     """Run it; returns the exit code. What is wrong with the options is one line on stderr."""
     for name in faults or ():
         if name not in FAULTS:
-            print(f"goldenpath: there is no fault {name!r}; there are {', '.join(FAULTS)}", file=sys.stderr)
-            return EXIT_UNKNOWN
-    console = Console()
+            complain(f"there is no fault {name!r}; there are {', '.join(FAULTS)}")
+            return EXIT_USAGE
+    console = console_of()
     directory = Path(out) if out is not None else None
     begun = time.monotonic()
     try:
@@ -41,10 +42,10 @@ def selftest(faults: list[str] | None, *, seeds: int, at_once: int, out: str | N
         if directory is not None:
             (directory / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(score)))
     except OSError as error:
-        print(f"goldenpath: {error}", file=sys.stderr)
+        complain(str(error))
         return EXIT_UNKNOWN
     except KeyboardInterrupt:
-        print("goldenpath: interrupted: there is no score", file=sys.stderr)
+        complain("interrupted: there is no score")
         return EXIT_UNKNOWN
     _sum_up(console, score, time.monotonic() - begun)
     return score.exit_code

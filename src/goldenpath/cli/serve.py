@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,10 +21,12 @@ import structlog
 import uvicorn
 
 from goldenpath.cli.listener import check_tls, listen
-from goldenpath.runtime.app import App, Server
+from goldenpath.runtime.app import App
 from goldenpath.runtime.gateway.http_protocol import GatewayProtocol, protocol_class
 from goldenpath.runtime.interfaces import StoreError
-from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.server import Server
+from goldenpath.runtime.settings import Settings, SettingsError
+from goldenpath.runtime.startup import StartupError
 from goldenpath.wire.errors import GoldenpathError
 
 EXIT_LOST = 1
@@ -55,11 +57,11 @@ class TargetError(GoldenpathError):
 _NOT_THEIRS = {__file__, importlib.__file__, "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"}
 
 
-def serve(target: str | None, **options: object) -> int:
+def serve(target: str | None, *, config: str | None = None, assignments: Sequence[str] = (), **options: object) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code; what is wrong before the start is one line on stderr."""
     try:
         app = _load_app(target) if target else App()
-        server = app.build(**options)
+        server = app.build(config=config, assignments=assignments, **options)
         check_tls(server.settings)
         listener = listen(server.settings)
     except GoldenpathError as error:
@@ -155,7 +157,7 @@ async def _serve(server: Server, listener: socket.socket) -> int:
             async with server.running():
                 _tune_collector()
                 await http.serve(sockets=[listener])
-    except StoreError as error:
+    except (StartupError, StoreError, SettingsError) as error:
         print(f"goldenpath: {error}", file=sys.stderr)
         code = EXIT_LOST if http.started else EXIT_USAGE
     if server.scheduler.abandoned:

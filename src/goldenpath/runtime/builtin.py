@@ -9,7 +9,7 @@ from goldenpath.runtime.settings import Settings
 def add_builtin_agents(registry: Registry, settings: Settings) -> None:
     """Add echo and scripted where `settings` offer them, and openai where it is configured. An app's own agent of the
     same name stays."""
-    if settings.offers_builtin_agents:
+    if settings.builtin_agents:
         from goldenpath.runtime.agents.echo import echo  # noqa: PLC0415 - only where it is offered
         from goldenpath.runtime.agents.scripted import scripted  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from goldenpath.wire.errors import GoldenpathError
+from goldenpath.wire.errors import GoldenpathError, RequestError
 from goldenpath.wire.ids import RequestId, RunId, SessionId, ThreadId, UserId, is_name
 
 PLACEHOLDERS: Final = frozenset(
@@ -71,6 +71,12 @@ class Principal(msgspec.Struct, frozen=True, gc=False):
     def may(self, permission: str) -> bool:
         """Whether the principal holds `permission`."""
         return permission in self.permissions
+
+
+def check_permission(principal: Principal, permission: str) -> None:
+    """Raise `RequestError` (`forbidden`) where `principal` does not hold `permission`."""
+    if not principal.may(permission):
+        raise RequestError("forbidden", f"this needs the permission {permission!r}")
 
 
 class UserExecutionContext(msgspec.Struct, frozen=True, gc=False):

@@ -14,15 +14,20 @@ import msgspec
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.context import Principal
+from goldenpath.runtime.degradation import Degradation
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.flags.definition import ADAPTIVE_ADMISSION, NEW_RUNS, agent_flag
+from goldenpath.runtime.flags.flags import Flags
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import LogStore, RunRow, RunStatus, ThreadKey, ThreadRow
-from goldenpath.runtime.registry import Registry
+from goldenpath.runtime.overload import Overload
+from goldenpath.runtime.registry import Agent, Registry, unknown_agent
 from goldenpath.runtime.run_ends import RunEnds
 from goldenpath.runtime.run_states import ENDED
 from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
+from goldenpath.runtime.tracing import RunTrace, Tracing, ending
 from goldenpath.runtime.turns import Turns
 from goldenpath.wire.answers import RunEnd
 from goldenpath.wire.commands import OnBusy
@@ -37,6 +42,8 @@ SHOWN_ENDS: Final = 1000
 """Of how many runs, the newest, the ends are shown."""
 BEYOND_QUEUE: Final = 64
 """How many runs that were cancelled in the queue a thread may hold until their turn comes."""
+SWITCHED_OFF: Final = 30.0
+"""After how many seconds to try again what an operator has switched off."""
 
 
 class RunRequest(msgspec.Struct, frozen=True):
@@ -48,6 +55,8 @@ class RunRequest(msgspec.Struct, frozen=True):
     thread_id: str | None = None
     run_id: str | None = None
     on_busy: OnBusy = "enqueue"
+    traceparent: str | None = None
+    """The caller's trace, as W3C Trace Context has it."""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -73,8 +82,12 @@ class Dispatcher:
         scheduler: Scheduler,
         store: LogStore,
         turns: Turns,
+        degradation: Degradation,
+        overload: Overload,
         clock: Clock,
         settings: Settings,
+        flags: Flags,
+        tracing: Tracing | None,
     ) -> None:
         self.agents = agents
         self.event_log = event_log
@@ -83,8 +96,19 @@ class Dispatcher:
         self._store = store
         self._clock = clock
         self._settings = settings
+        self._flags = flags
+        self._tracing = tracing
         self._ends = RunEnds(event_log, store, settings.max_history_bytes)
         self._turns = turns
+        self._degradation = degradation
+        self._overload = overload
+
+    def agents_of(self, principal: Principal) -> list[Agent]:
+        """The agents that `principal` may run at the moment."""
+        return [agent for agent in self.agents.allowed(principal) if self._offers(agent, principal)]
+
+    def _offers(self, agent: Agent, principal: Principal) -> bool:
+        return self._flags.enabled(agent_flag(agent.name), principal)
 
     # --- start --------------------------------------------------------------------------------------------------------
 
@@ -110,22 +134,39 @@ class Dispatcher:
                     raise RequestError("not_found", "the thread was deleted")
                 yield Accepted(log, known, self._position(log, known), known.status, known=True)
                 return
-            row = self._accept(principal, request, log, run_id, request_id)
-            seq, status = log.visible, row.status
-            await self._commits.committed()
-            if log.deleted:
-                raise RequestError("not_found", "the thread was deleted")
+            trace = None
+            if self._tracing is not None:
+                trace = self._tracing.request(request.agent, request_id, request.traceparent)
+            with ending(trace):
+                row = self._accept(principal, request, log, run_id, request_id, trace)
+                seq, status = log.visible, row.status
+                await self._commits.committed()
+                if log.deleted:
+                    raise RequestError("not_found", "the thread was deleted")
             yield Accepted(log, row, seq, status, known=False)
 
     def _accept(
-        self, principal: Principal, request: RunRequest, log: ThreadLog, run_id: RunId, request_id: RequestId
+        self,
+        principal: Principal,
+        request: RunRequest,
+        log: ThreadLog,
+        run_id: RunId,
+        request_id: RequestId,
+        trace: RunTrace | None,
     ) -> RunRow:
         """The decision: without a pause, so that nothing can come between the checks and their effect."""
         agent = self.agents.get(request.agent, principal)
+        if not self._offers(agent, principal):
+            raise unknown_agent(agent.name)
         if self._scheduler.draining:
             raise RequestError("draining", "the server is shutting down", retry_after=1.0)
+        if not self._flags.enabled(NEW_RUNS, principal):
+            raise RequestError("overloaded", "new runs are switched off at present", retry_after=SWITCHED_OFF)
         if not self._commits.healthy:
             raise RequestError("overloaded", "the log cannot be written at present", retry_after=2.0)
+        self._degradation.check(principal.tier)
+        if self._flags.enabled(ADAPTIVE_ADMISSION, principal):
+            self._overload.check(principal, self._clock.monotonic())
         if log.deleted:
             raise RequestError("not_found", "the thread was deleted")
         if request.on_busy == "reject" and log.runs:
@@ -139,7 +180,7 @@ class Dispatcher:
         now = self._clock.time()
         row = RunRow(log.epoch, run_id, agent.name, "queued", now, input=encode(run_input))
         preempt = request.on_busy == "interrupt"
-        self._scheduler.accept(log, row, agent, principal, request_id, run_input, preempt=preempt)
+        self._scheduler.accept(log, row, agent, principal, request_id, run_input, preempt=preempt, trace=trace)
         log.updated_at = now
         self._commits.save(log, row)
         return row

@@ -46,11 +46,6 @@ class Outcome(msgspec.Struct, frozen=True):
     error: RequestError | None = None
 
 
-def out_of_time(limit: float) -> Outcome:
-    """The outcome of a run that took all its time, in seconds."""
-    return Outcome("failed", error=RequestError("timeout", f"the run was ended after {limit:g} s"))
-
-
 class EngineStatistics(msgspec.Struct, frozen=True):
     """What the engines are doing now, and have done since the start."""
 
@@ -69,7 +64,7 @@ class EngineStatistics(msgspec.Struct, frozen=True):
 class Engine:
     """Everything of one run that must end with it."""
 
-    __slots__ = ("_done", "agent", "limit", "outcome", "run")
+    __slots__ = ("_done", "_late", "agent", "limit", "outcome", "run")
 
     def __init__(self, agent: Agent, run: Run, done: Callable[[], None]) -> None:
         self.agent = agent
@@ -79,6 +74,13 @@ class Engine:
         self.outcome: Outcome | None = None
         """How the agent ended; None while it works. Nothing that happens later, while it cleans up, changes it."""
         self._done = done
+        self._late: Outcome | None = None
+
+    def out_of_time(self) -> Outcome:
+        """The outcome of a run that took all its time."""
+        if self._late is None:
+            self._late = Outcome("failed", error=self.run.deadlines.fired("run", self.limit))
+        return self._late
 
     async def execute(self) -> Outcome:
         """Run the agent to its end, whatever that is, and clean up. Returns how it ended; raises nothing.
@@ -89,7 +91,7 @@ class Engine:
         self.outcome = await self._outcome()
         if self.run.cleanups:
             # In a task of their own: the calling one is cancelled again and again when somebody wants to stop the run.
-            await _to_its_end(asyncio.create_task(self._clean_up()))
+            await _to_its_end(asyncio.create_task(self._clean_up(), name=self.run.task_name))
         self.run.when_threads_end(self._done)
         return self.outcome
 
@@ -132,7 +134,7 @@ class Engine:
         if isinstance(error, Interrupted):
             return Outcome("interrupt", interrupts=error.interrupts)
         if timed_out and isinstance(error, TimeoutError | asyncio.CancelledError):
-            return out_of_time(self.limit)
+            return self.out_of_time()
         if isinstance(error, asyncio.CancelledError | RunEndedError) and self._is_told_to_stop():
             return Outcome("cancelled")
         if isinstance(error, RequestError):

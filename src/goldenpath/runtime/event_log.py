@@ -26,6 +26,7 @@ from goldenpath.runtime.interfaces import (
 from goldenpath.runtime.log_cache import LogCache
 from goldenpath.runtime.retention import Retention
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.signals import Signals
 from goldenpath.runtime.thread_log import Batch, Follower, LogDeletedError, ThreadLog, clip
 from goldenpath.runtime.turns import Turns
 from goldenpath.wire.events import encode
@@ -73,12 +74,12 @@ class EventLog:
     Belongs to one event loop. Cancelling a caller that waits loses nothing: what was appended is committed anyway.
     """
 
-    def __init__(self, store: LogStore, clock: Clock, settings: Settings, turns: Turns) -> None:
+    def __init__(self, store: LogStore, clock: Clock, settings: Settings, turns: Turns, signals: Signals) -> None:
         self._store = store
         self._clock = clock
         self._settings = settings
         self.cache = LogCache(store, settings.cache_bytes)
-        self.commits = GroupCommit(store, clock, settings, shown=self.cache.rest, gone=self.cache.gone)
+        self.commits = GroupCommit(store, clock, settings, signals, shown=self.cache.rest, gone=self.cache.gone)
         """The way to disk: what appends to a log says so there."""
         self._turns = turns
         self.retention = Retention(store, self.cache, self.commits, clock, settings)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain
 from typing import Final, NamedTuple, ParamSpec
 
@@ -22,7 +23,9 @@ import structlog
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.interfaces import Commit, LogStore, MessageRows, RunRow, StoreError
+from goldenpath.runtime.run_records import RunRecord
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.signals import Signals
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
 from goldenpath.wire.ids import Epoch, RunId
 
@@ -32,6 +35,13 @@ JOURNAL_ROWS: Final = 4096
 """A log that pins a journal row this old is moved to segments, so that one slow run cannot keep the journal of all."""
 JOURNAL_BYTES: Final = 64 << 20
 """The same by what was written to the journal since, in bytes."""
+
+WORDS: Final = (
+    b'{"type":"TEXT_MESSAGE_CONTENT"',
+    b'{"type":"REASONING_MESSAGE_CONTENT"',
+    b'{"type":"TOOL_CALL_START"',
+)
+"""How an event begins that shows a user that the agent is at work."""
 
 P = ParamSpec("P")
 
@@ -65,6 +75,7 @@ class GroupCommit:
         store: LogStore,
         clock: Clock,
         settings: Settings,
+        signals: Signals,
         *,
         shown: Callable[[ThreadLog], None],
         gone: Callable[[ThreadLog], None],
@@ -72,6 +83,7 @@ class GroupCommit:
         self._store = store
         self._clock = clock
         self._settings = settings
+        self._signals = signals
         self._shown = shown
         self._gone = gone
         self.healthy = True
@@ -165,7 +177,10 @@ class GroupCommit:
 
     def segment(self, log: ThreadLog) -> None:
         """Move what the journal holds of `log` to a segment, with the next commit."""
-        self._pending.segments.extend(log.take_segments())
+        segments = log.take_segments()
+        self._pending.segments.extend(segments)
+        if log.words_awaited_by is not None:  # of a short run the journal sees nothing
+            self._look_for_words(log, chain.from_iterable(segment.events for segment in segments))
         if log.journaled_from:
             log.journaled_from = 0
             self._journaled.pop(log, None)
@@ -232,7 +247,9 @@ class GroupCommit:
             started = self._clock.monotonic()
             taken = self._take()
             await self._commit(taken.commit)
-            self.last_duration = self._clock.monotonic() - started
+            now = self._clock.monotonic()
+            self.last_duration = now - started
+            self._signals.commit.record(self.last_duration, now)
             self.commits += 1
             self._show(taken)
 
@@ -255,6 +272,8 @@ class GroupCommit:
                     log.journaled_from = self._number
                     self._journaled[log] = self._written
                 self._written += log.appended_size
+                if log.words_awaited_by is not None:
+                    self._look_for_words(log, entry.events)
             log.taken_size = log.appended_size
             heads.append((log, log.head, log.segmented))
         commit.threads = [log.row() for log in self._pending_threads.values()]
@@ -271,6 +290,16 @@ class GroupCommit:
         callbacks, self._pending_callbacks = self._pending_callbacks, []
         self._taken_waiting, self._pending_waiting = self._pending_waiting, []
         return _Taken(commit, heads, saved, deleted, callbacks, self._taken_waiting)
+
+    def _look_for_words(self, log: ThreadLog, events: Iterable[bytes]) -> None:
+        awaited = log.words_awaited_by
+        if awaited is not None and any(event.startswith(WORDS) for event in events):
+            self._pending_callbacks.append(partial(self._note_words, awaited))
+            log.words_awaited_by = None
+
+    def _note_words(self, record: RunRecord) -> None:
+        record.first_words_at = now = self._clock.monotonic()
+        self._signals.first_token.record(now - record.accepted_at, now)
 
     def _move_to_segments(self) -> None:
         """Segment what has become long, and what keeps the journal long: its rows leave it in their order."""

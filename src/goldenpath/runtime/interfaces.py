@@ -1,24 +1,40 @@
 """The replaceable parts, as small Protocols, and the records that cross them.
 
-`LogStore` keeps threads, runs, events and messages; `AccountStore` keeps users and sessions. Both have an in-memory
-implementation beside the durable one, and one conformance suite runs on all of them (tests/runtime/stores).
+`LogStore` keeps threads, runs, events and messages; `AccountStore` keeps users and sessions; `ActionStore` keeps what
+operators changed. Each has an in-memory implementation beside the durable one, and one conformance suite runs on all of
+them (tests/runtime/stores).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from goldenpath.wire.errors import GoldenpathError
 from goldenpath.wire.ids import Epoch, RunId, SessionId, ThreadId, UserId
 
+MAX_ACTIONS: Final = 10_000
+"""How many changes by operators are kept, the newest."""
+
 RunStatus = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted"]
 
 
 class StoreError(GoldenpathError):
     """The store could not read or write: disk full, file damaged, closed."""
+
+
+class StoreRefusedError(StoreError):
+    """The store is not asked at present: it failed too often. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the store failed, or was slow, too often and is not asked at present")
+        self.retry_after = retry_after
+
+
+class StoreTimedOutError(StoreError):
+    """The store took too long; the message says which time-out fired."""
 
 
 class ThreadKey(NamedTuple):
@@ -217,4 +233,37 @@ class AccountStore(Protocol):
 
     async def revoked_since(self, since: float) -> Sequence[tuple[SessionId, float]]:
         """Sessions revoked at or after `since`, for filling memory at the start."""
+        ...
+
+
+class ActionRow(msgspec.Struct, frozen=True):
+    """One change that an operator made, or the server for them. `before` and `after` are JSON; None: nothing."""
+
+    at: float
+    """Unix seconds."""
+    actor: str
+    """Whose it is: a user id; `file` for a file that was edited; `server` for what it does by itself."""
+    area: str
+    """What kind of thing was changed: `flag`, `rollback` ..."""
+    action: str
+    """What was done to it: `set`, `clear` ..."""
+    subject: str
+    """Which one."""
+    before: bytes | None = None
+    after: bytes | None = None
+    why: str = ""
+    number: int = 0
+    """Given by the store, in the order in which they are added; 0 before."""
+
+
+class ActionStore(Protocol):
+    """The durable journal of operators. Same rules as `LogStore`. It keeps the newest rows, as many as it was made
+    for."""
+
+    async def add_actions(self, actions: Sequence[ActionRow]) -> None:
+        """Add rows, in this order, all of them or none. Their numbers are ignored."""
+        ...
+
+    async def actions(self, limit: int, before: int | None = None, area: str | None = None) -> list[ActionRow]:
+        """The newest `limit` rows with numbers below `before` (None: all), newest first; with `area` only those."""
         ...

@@ -19,7 +19,8 @@ MAX_DESCRIPTION: Final = 2_000
 class Agent(msgspec.Struct, frozen=True):
     """A registered agent. `permission` is what a principal needs to see and run it; None: nothing.
 
-    `timeout` bounds a run of it in seconds; None: the server's own limit alone.
+    `timeout` bounds a run of it in seconds, `silence` how long it may go without progress; None: the server's own
+    limits alone.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Agent(msgspec.Struct, frozen=True):
     is_async: bool
     permission: str | None = None
     timeout: float | None = None
+    silence: float | None = None
 
 
 class Registry:
@@ -44,6 +46,7 @@ class Registry:
         description: str | None = None,
         permission: str | None = None,
         timeout: float | None = None,
+        silence: float | None = None,
     ) -> Agent:
         """Register `function` under `name`. Raises ValueError for a name that is taken or malformed, TypeError for a
         function that yields, or that cannot be called with one argument.
@@ -63,7 +66,7 @@ class Registry:
         if not _takes_one(function):
             raise TypeError(f"the agent {name!r} must take one argument, its run: `async def {_name(inner)}(run)`")
         call = inner if inspect.isroutine(inner) else getattr(inner, "__call__", inner)  # noqa: B004
-        agent = Agent(name, description, function, inspect.iscoroutinefunction(call), permission, timeout)
+        agent = Agent(name, description, function, inspect.iscoroutinefunction(call), permission, timeout, silence)
         self._agents[name] = agent
         return agent
 
@@ -81,8 +84,13 @@ class Registry:
         """The agent `name`. Raises `RequestError` (`unknown_agent`) where there is none that `principal` may run."""
         agent = self._agents.get(name)
         if agent is None or (agent.permission is not None and not principal.may(agent.permission)):
-            raise RequestError("unknown_agent", f"there is no agent {name!r}")
+            raise unknown_agent(name)
         return agent
+
+
+def unknown_agent(name: str) -> RequestError:
+    """The one error for an agent that there is not, or not for this user."""
+    return RequestError("unknown_agent", f"there is no agent {name!r}")
 
 
 def _innermost(function: Callable[[Any], Any]) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ a thread of their own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -15,13 +16,19 @@ import msgspec
 
 from goldenpath.clock import Clock
 from goldenpath.runtime import spans
+from goldenpath.runtime.breakers import Breakers, DependencyCall
 from goldenpath.runtime.containment import Contained
 from goldenpath.runtime.context import UserExecutionContext
+from goldenpath.runtime.deadlines import Deadline, Deadlines
 from goldenpath.runtime.documents import Documents
+from goldenpath.runtime.flags.flags import UserFlags
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.offload import call_in_thread
+from goldenpath.runtime.run_records import STEP_EVENTS, CallSpan, RecordedCall, RunRecord
 from goldenpath.runtime.spans import RunEndedError, Span, TextStream, ToolCallStream
 from goldenpath.runtime.thread_log import LogDeletedError, ThreadLog
+from goldenpath.runtime.timeouts import Level
+from goldenpath.runtime.tracing import RunTrace
 from goldenpath.wire import events as ev
 from goldenpath.wire.errors import GoldenpathError, RequestError
 from goldenpath.wire.events import encode, seal
@@ -78,8 +85,13 @@ class Run:
         commits: GroupCommit,
         clock: Clock,
         limits: RunLimits,
+        breakers: Breakers,
+        flags: UserFlags,
+        deadlines: Deadlines,
     ) -> None:
         self.context = context
+        self.flags = flags
+        """The feature flags as the run's user has them now."""
         self.input = run_input
         self._history = messages
         self._first_state = encode(run_input.state)  # now: the agent may change its input
@@ -92,11 +104,23 @@ class Run:
         self._log = log
         self._commits = commits
         self.limits = limits
+        self._breakers = breakers
+        self.deadlines = deadlines
+        self.timeouts = deadlines.timeouts.now
+        """Those of this run: whatever is put in force later, it keeps them."""
+        self.limit = Deadline(context.deadline, "run", max(0.0, context.deadline - clock.monotonic()))
+        self._bounded = 0
         self.order = RunOrder()
         self._size = 0
         self._unfolded = 0
         """What patches ask for that the transcript has not taken in yet, in bytes."""
         self._ending_size = 0
+        self.record: RunRecord | None = None
+        """What operators see of it; None where nobody looks."""
+        self.trace: RunTrace | None = None
+        """What its spans hang on; None where nothing is traced."""
+        self.task_name: str | None = None
+        """Of the task that the agent runs in, and of those that it spawns."""
         self.group: asyncio.TaskGroup | None = None
         """Set by the engine while the agent runs."""
         self.cleanups: list[Callable[[], object]] = []
@@ -132,6 +156,49 @@ class Run:
         """Seconds until the deadline; never below 0. Give it to whatever the agent waits for."""
         return max(0.0, self.context.deadline - self.clock.monotonic())
 
+    @asynccontextmanager
+    async def within(self, seconds: float | None = None, *, level: Level = "tool") -> AsyncIterator[None]:
+        """`async with` it around what may take `seconds`; None: as long as the time-outs give `level`. Meanwhile the
+        agent is not silent. Raises `TimedOut`, a `RequestError` (`timeout`), and never later than at the deadline."""
+        given = self.timeouts.of(level) if seconds is None else seconds
+        with self.bounded():
+            async with self.deadlines.within(self.limit.child(level, given, self.clock.monotonic())):
+                yield
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Around a wait that has an end of its own: meanwhile the agent is not silent."""
+        self._bounded += 1
+        try:
+            yield
+        finally:
+            self._bounded -= 1
+
+    @property
+    def excused(self) -> bool:
+        """Whether somebody waits within what is bounded otherwise."""
+        return self._bounded > 0
+
+    @property
+    def mark(self) -> int:
+        """Another one whenever the agent said something, or asked for the end of it."""
+        return self._size + self._ending_size
+
+    def dependency(
+        self, name: str, *, what: str = "something the agent needs", model: str | None = None
+    ) -> DependencyCall:
+        """A call of something that may be down, for this run's user: `with` it, around what is awaited.
+
+        After too many calls that failed or were slow, entering raises `DependencyUnavailableError`, a `RequestError`
+        (`upstream_unavailable`), at once: the run ends with it, unless the agent knows better. Any exception but a
+        `RequestError` of another code, or a cancel, is a failure. `name` is for operators, `KIND:NAME`; `what` is what
+        the user reads. In a trace the call is a span, of a model with the name `model`.
+        """
+        span: CallSpan | None = None if self.trace is None else self.trace.call(name, model)
+        if self.record is not None:
+            span = RecordedCall(self.record, name, self.clock, span)
+        return self._breakers.call(name, self.context.user_id, what=what, span=span)
+
     # --- saying -------------------------------------------------------------------------------------------------------
 
     async def emit(self, event: ev.Event) -> None:
@@ -159,6 +226,8 @@ class Run:
                 raise RequestError("payload_too_large", str(error)) from None
             self._size += WORK_WEIGHT * work
             self._unfolded += work
+        if self.record is not None and type(event) in STEP_EVENTS:
+            self.record.note(event, self.clock.monotonic())
         if self.append(data):
             await self.keep_pace()
         if self._unfolded > UNFOLDED_WORK:
@@ -171,6 +240,11 @@ class Run:
         while self._log.visible < head:
             await self._room()
         self._log.fold(self._log.visible)
+
+    @property
+    def size(self) -> int:
+        """How much was said so far, in bytes; what patches ask for counts as `WORK_WEIGHT` says."""
+        return self._size
 
     @property
     def closed(self) -> bool:
@@ -209,7 +283,8 @@ class Run:
 
     async def _room(self) -> None:
         try:
-            await self._commits.room(self._log)
+            with self.bounded():  # it is the disk that is slow
+                await self._commits.room(self._log)
         except LogDeletedError:
             raise RunEndedError(self.context.run_id) from None
 
@@ -252,6 +327,8 @@ class Run:
             if name.endswith("Tokens") and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
                 raise ValueError(f"usage: {name} is a whole number >= 0")
         self.token_usage.append(msgspec.json.decode(self._count_ending(tokens)))
+        if self.trace is not None:
+            self.trace.usage(tokens)
 
     def _count_ending(self, part: object) -> bytes:
         """Count what the terminal event is to carry; returns its JSON."""
@@ -311,7 +388,7 @@ class Run:
         if self.group is None or self.ended:
             coroutine.close()
             raise RunEndedError(self.context.run_id)
-        return self.group.create_task(Contained(coroutine))
+        return self.group.create_task(Contained(coroutine), name=self.task_name)
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call `function` in a thread, so that blocking work stops nobody. At most 8 at once, the next wait.

@@ -7,7 +7,7 @@ where it is stopped in the queue, gives its place back when its end is durable, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,16 +15,22 @@ import structlog
 
 from goldenpath.clock import Clock, timeout
 from goldenpath.runtime.admission import Admission, RefusedError, Ticket
+from goldenpath.runtime.breakers import Breakers
 from goldenpath.runtime.context import Principal
+from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.engine import EngineFactory, Outcome
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.execution import Execution
+from goldenpath.runtime.flags.flags import Flags
 from goldenpath.runtime.group_commit import GroupCommit
 from goldenpath.runtime.interfaces import RunRow
 from goldenpath.runtime.registry import Agent
 from goldenpath.runtime.run_events import lost
+from goldenpath.runtime.run_records import RunRecord, RunRecords
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.signals import Signals
 from goldenpath.runtime.thread_log import ThreadLog
+from goldenpath.runtime.tracing import RunTrace
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import RequestId, RunId
 from goldenpath.wire.messages import RunAgentInput
@@ -43,17 +49,27 @@ class Scheduler:
         *,
         admission: Admission[Execution],
         engines: EngineFactory,
+        breakers: Breakers,
+        deadlines: Deadlines,
         event_log: EventLog,
         commits: GroupCommit,
         clock: Clock,
         settings: Settings,
+        flags: Flags,
+        signals: Signals,
+        records: RunRecords,
     ) -> None:
         self.admission = admission
         self.engines = engines
+        self._breakers = breakers
+        self._deadlines = deadlines
         self._event_log = event_log
         self._commits = commits
         self._clock = clock
         self._settings = settings
+        self._flags = flags
+        self._signals = signals
+        self._records = records
         self._executions: dict[tuple[str, RunId], Execution] = {}
         self._draining = False
         self._drain_lock = asyncio.Lock()
@@ -73,6 +89,12 @@ class Scheduler:
         """How many agents are still at work after the drain, though their runs have ended."""
         return sum(execution.at_work for execution in self._executions.values()) if self._drained else 0
 
+    def progress(self) -> Iterator[tuple[RunRecord, int, int]]:
+        """The record of each run that is running, how many events it has, and how many bytes its agent has said."""
+        for execution in self._executions.values():
+            if execution.at_work and not execution.over:
+                yield execution.record, *execution.progress()
+
     @property
     def draining(self) -> bool:
         """Whether no run is accepted any more."""
@@ -90,6 +112,7 @@ class Scheduler:
         run_input: RunAgentInput,
         *,
         preempt: bool,
+        trace: RunTrace | None = None,
     ) -> None:
         """Take in a new run of `log`: it begins now, or waits. With `preempt` the thread's other runs are cancelled
         first. Raises `RequestError` (`quota_exceeded`, `queue_full`): a refusal has no effect."""
@@ -103,8 +126,14 @@ class Scheduler:
             event_log=self._event_log,
             commits=self._commits,
             engines=self.engines,
+            breakers=self._breakers,
+            deadlines=self._deadlines,
             clock=self._clock,
             settings=self._settings,
+            flags=self._flags,
+            signals=self._signals,
+            records=self._records,
+            trace=trace,
             released=self._on_released,
             freed=self._settle,
         )
@@ -113,9 +142,12 @@ class Scheduler:
             principal.user_id, log.epoch, execution, max_running=limits.max_running, max_queued=limits.max_queued
         )
         admitted = self._submit(ticket, log, preempt=preempt)
+        execution.admitted()
         # Only now, and only until it is given back: what refers to itself waits for the garbage collector, and a user
         # who floods the server would make everybody wait for that.
         execution.ticket = ticket
+        if trace is not None:
+            trace.queue_begins(log.key.thread_id, execution.run_id)
         if preempt:
             self.cancel(log)
         log.runs[execution.run_id] = row
@@ -124,7 +156,7 @@ class Scheduler:
         if admitted:
             execution.begin()
         elif not execution.begun:  # those that it preempted may have left it their place
-            execution.wait(self._settings.queue_timeout)
+            execution.wait(self._deadlines.timeouts.now.queue)
 
     def _submit(self, ticket: Ticket[Execution], log: ThreadLog, *, preempt: bool) -> bool:
         """Whether the run may start now. With `preempt` the thread's other runs are going to be cancelled, but only
@@ -218,6 +250,9 @@ class Scheduler:
                 execution.stop(Outcome("cancelled"))
             else:
                 execution.leave_queue()
+                if execution.trace is not None:
+                    execution.trace.run_ends("cancelled", None)
+                execution.close_record()
                 execution.row.finished_at = self._clock.time()
                 self._on_released(execution)
 

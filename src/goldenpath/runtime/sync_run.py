@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from goldenpath.clock import Clock
+from goldenpath.runtime.breakers import DependencyCall
 from goldenpath.runtime.context import UserExecutionContext
+from goldenpath.runtime.flags.flags import UserFlags
 from goldenpath.runtime.run import Run
 from goldenpath.runtime.spans import Span, TextStream, ToolCallStream
 from goldenpath.wire import events as ev
@@ -41,6 +43,10 @@ class SyncRun:
         return self._run.input
 
     @property
+    def flags(self) -> UserFlags:
+        return self._run.flags
+
+    @property
     def messages(self) -> list[Message]:
         return self._run.messages
 
@@ -62,6 +68,11 @@ class SyncRun:
 
     def remaining(self) -> float:
         return self._run.remaining()
+
+    def dependency(
+        self, name: str, *, what: str = "something the agent needs", model: str | None = None
+    ) -> SyncDependencyCall:
+        return SyncDependencyCall(self, self._run.dependency(name, what=what, model=model))
 
     def emit(self, event: ev.Event) -> None:
         self._call(self._run.emit(event))
@@ -124,6 +135,36 @@ class SyncRun:
     def on_cleanup(self, callback: Callable[[], object]) -> None:
         # It may block, as the function may: not on the event loop.
         self._run.on_cleanup(lambda: self._run.in_thread(callback))
+
+
+class SyncDependencyCall:
+    """A call of something that may be down, by a plain function: `with` it."""
+
+    def __init__(self, run: SyncRun, call: DependencyCall) -> None:
+        self._run = run
+        self._dependency = call
+
+    async def _enter(self) -> None:
+        self._dependency.__enter__()
+
+    async def _exit(self, error: BaseException | None) -> None:
+        self._dependency.__exit__(None, error, None)
+
+    async def _answered(self) -> None:
+        self._dependency.answered()
+
+    def __enter__(self) -> Self:
+        self._run._call(self._enter())  # noqa: SLF001 - part of SyncRun
+        return self
+
+    def answered(self) -> None:
+        self._run._call(self._answered())  # noqa: SLF001
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Leaving must also work after a cancel: a probe has its place until it is told of.
+        asyncio.run_coroutine_threadsafe(self._exit(error), self._run._loop).result()  # noqa: SLF001
 
 
 class SyncSpan(Generic[S]):

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from goldenpath.runtime.interfaces import JournalEntry, RunRow, Segment, ThreadKey, ThreadRow
+from goldenpath.runtime.run_records import RunRecord
 from goldenpath.runtime.run_states import ENDED
 from goldenpath.wire.coalesce import decode_coalesced
 from goldenpath.wire.errors import GoldenpathError
@@ -124,6 +125,7 @@ class ThreadLog:
         "transcript",
         "updated_at",
         "visible",
+        "words_awaited_by",
     )  # fmt: skip
 
     def __init__(self, row: ThreadRow, *, durable: bool) -> None:
@@ -160,6 +162,8 @@ class ThreadLog:
         self.folded = row.head
         """The transcript holds the events up to here."""
         self.pins = 0
+        self.words_awaited_by: RunRecord | None = None
+        """The record of the run whose first words are not durable yet; None: they are."""
 
     def row(self) -> ThreadRow:
         """The thread as it is to be stored."""

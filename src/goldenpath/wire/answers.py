@@ -135,3 +135,263 @@ class RunInfo(msgspec.Struct):
     started_at: str | None
     finished_at: str | None
     error: str | None
+
+
+class ActionInfo(msgspec.Struct):
+    """One change that an operator made, or the server for them: `actor` did `action` to `subject` of `area`.
+
+    `actor` is a user id, `file` for a file that was edited, or `server` for what the server does by itself.
+    """
+
+    number: int
+    at: str
+    actor: str
+    area: str
+    action: str
+    subject: str
+    before: msgspec.Raw | None
+    after: msgspec.Raw | None
+    why: str
+
+
+class ActionInfos(msgspec.Struct):
+    """Newest first."""
+
+    actions: list[ActionInfo]
+    next_cursor: str | None
+
+
+class AlertInfo(msgspec.Struct):
+    """How one alert stands. `since` is when its signal began to be wrong; null: it is not."""
+
+    name: str
+    state: str
+    severity: str
+    actions: tuple[str, ...]
+    summary: str
+    signal: str
+    bound: str
+    value: float | None
+    since: str | None
+
+
+class AlertChange(msgspec.Struct):
+    """An alert that fired at `at`, or was resolved then."""
+
+    alert: str
+    state: str
+    value: float | None
+    since: str
+    at: str
+
+
+class AlertDelivery(msgspec.Struct):
+    """Messages to receivers: how many wait, and what became of those since the server's start."""
+
+    waiting: int
+    delivered: int
+    failed: int
+    given_up: int
+
+
+class AlertInfos(msgspec.Struct):
+    """All alerts, those that fire first; what fired and was resolved since the server's start, newest first."""
+
+    alerts: list[AlertInfo]
+    history: list[AlertChange]
+    receivers: list[str]
+    delivery: AlertDelivery
+
+
+class AlertTest(msgspec.Struct):
+    """Who is told by a test."""
+
+    receivers: list[str]
+
+
+class Account(msgspec.Struct, frozen=True):
+    user_id: str
+    email: str
+
+
+_Stage = Literal["off", "internal", "canary", "staged", "full"]
+_Environment = Literal["local", "testing", "staging", "production"]
+
+
+class SetFlag(msgspec.Struct, forbid_unknown_fields=True):
+    """Who is in, and what they get; see docs/howto/flags.md. `percent` goes before the stage's share."""
+
+    why: Annotated[str, _described(minLength=1, maxLength=500)]
+    stage: _Stage | None = None
+    percent: float | None = None
+    variant: str | None = None
+    tiers: list[str] | None = None
+    environments: list[_Environment] | None = None
+
+
+class FlagRule(msgspec.Struct):
+    stage: str
+    percent: float | None
+    variant: str | None
+    tiers: list[str]
+    environments: list[str]
+    why: str
+    by: str
+
+
+class FlagInfo(msgspec.Struct):
+    """`variants`: null for a boolean flag. `rule`: null where everybody gets the default."""
+
+    name: str
+    description: str
+    default: bool | str
+    variants: dict[str, Any] | None
+    rule: FlagRule | None
+
+
+class FlagInfos(msgspec.Struct):
+    """`unknown`: flags that have rules but that nobody declares. `file`: where the rules are kept, null: nowhere.
+    `problem`: what is wrong with it, while the rules from before hold."""
+
+    flags: list[FlagInfo]
+    unknown: list[str]
+    file: str | None
+    problem: str | None
+
+
+class FlagChange(msgspec.Struct):
+    """`changed`: whether it was another rule before. `saved`: whether the change outlives the process."""
+
+    flag: FlagInfo
+    changed: bool
+    saved: bool
+
+
+_Reason = Annotated[str, _described(minLength=1, maxLength=500)]
+
+
+class Why(msgspec.Struct, forbid_unknown_fields=True):
+    why: _Reason
+
+
+class RollBack(msgspec.Struct, forbid_unknown_fields=True):
+    """`flags`: the kill switches of the time-outs on, everything that is being rolled out off. `timeouts`: production's
+    for new work. `code`: the deploy hook is called, and answered before it ends."""
+
+    level: Literal["flags", "timeouts", "code"]
+    why: _Reason
+
+
+class Incident(msgspec.Struct, forbid_unknown_fields=True):
+    severity: Literal["P0", "P1", "P2", "P3", "P4"]
+    why: _Reason
+
+
+class RollbackStatus(msgspec.Struct):
+    """`in_effect`: what is rolled back. `automatic`: whether the server does so by itself; not within `cool_down`
+    seconds. `triggers`: what is wrong now. `timeouts`: those of new work, in seconds."""
+
+    in_effect: list[str]
+    automatic: bool
+    cool_down: float
+    triggers: dict[str, str]
+    deploy_hook: Literal["none", "ready", "running"]
+    timeouts: dict[str, float]
+
+
+class Undone(msgspec.Struct):
+    """The roll-back of this `number` in the journal is undone. `restored`: flags that have their rules of before;
+    `kept`: those that somebody changed since, which stay as they are."""
+
+    number: int
+    level: str
+    restored: list[str]
+    kept: list[str]
+
+
+class RecentRun(msgspec.Struct):
+    """A run as operators see it. `number`: what its timeline is asked for by. `owner`: a name that tells nothing, or
+    the user id for whoever may see it. `queue_wait`, `first_words` (from the acceptance), `duration` (from its begin,
+    so far where it has not ended): seconds; null: not yet, or never. `timed_out`: which time-out ended it."""
+
+    number: int
+    owner: str
+    agent: str
+    status: str
+    accepted_at: str
+    queue_wait: float
+    first_words: float | None
+    duration: float | None
+    events: int
+    bytes: int
+    error: str | None
+    timed_out: str | None
+
+
+class RecentRuns(msgspec.Struct):
+    """`active`: have not ended, the newest first. `ended`: the last that ended first."""
+
+    active: list[RecentRun]
+    ended: list[RecentRun]
+
+
+class RunMoment(msgspec.Struct):
+    """What happened `after` so many seconds from the acceptance."""
+
+    what: str
+    after: float
+
+
+class RunStep(msgspec.Struct):
+    """A tool call (`tool`), a call of what the run depends on (`call`), or a step that the agent named (`step`). Times
+    are seconds from the run's acceptance; `ended` null: not yet, or the agent did not say."""
+
+    kind: Literal["tool", "call", "step"]
+    name: str
+    began: float | None
+    ended: float | None
+    failed: bool
+
+
+class RunTimeline(msgspec.Struct):
+    """One run: when what happened, without a word of what was said. `thread_id` and `run_id`: null for whoever may not
+    see them. `steps_dropped`: further steps that were not kept."""
+
+    run: RecentRun
+    tier: str
+    thread_id: str | None
+    run_id: str | None
+    moments: list[RunMoment]
+    steps: list[RunStep]
+    steps_dropped: int
+
+
+class TopUser(msgspec.Struct):
+    """What one user causes: connections now, and what was accepted, said and sent by their runs in the last minute."""
+
+    owner: str
+    connections: int
+    runs: int
+    events: int
+    bytes: int
+
+
+class DependencyInfo(msgspec.Struct):
+    """Something that the server depends on, as it was found at the start, or since."""
+
+    what: str
+    verdict: str
+    found: str
+
+
+class ServiceInfo(msgspec.Struct):
+    """What the server is, and whether it keeps what it promises: `breaches` names the service levels that it does not.
+    `viewers`: how many look at the live view."""
+
+    version: str
+    environment: str
+    state: Literal["ready", "not_ready", "draining"]
+    log_healthy: bool
+    breaches: list[str]
+    dependencies: list[DependencyInfo]
+    viewers: int

@@ -96,13 +96,16 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def raw_endpoint(converse: Conversation) -> AsyncIterator[Endpoint]:
-    """An endpoint that answers every request as `converse` does, down to the bytes."""
+async def raw_endpoint(converse: Conversation, port: int = 0) -> AsyncIterator[Endpoint]:
+    """An endpoint that answers every request as `converse` does, down to the bytes. `port` 0: a free one."""
     endpoint = Endpoint()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"GET "):  # a server that starts looks whether anybody is there
+                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+                return
             length = re.search(rb"content-length: (\d+)", head.lower())
             assert length is not None
             body = json.loads(await reader.readexactly(int(length[1])))
@@ -120,7 +123,7 @@ async def raw_endpoint(converse: Conversation) -> AsyncIterator[Endpoint]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", port)
     async with server:
         port = server.sockets[0].getsockname()[1]
         endpoint.base_url = f"http://127.0.0.1:{port}/v1"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from goldenpath import App, Principal, Settings
 from goldenpath.clock import Clock
-from goldenpath.runtime.app import Server
 from goldenpath.runtime.dispatcher import RunRequest
+from goldenpath.runtime.flags.definition import agent_flags
+from goldenpath.runtime.registry import Registry
+from goldenpath.runtime.server import Server
 from goldenpath.runtime.thread_log import Follower
 from goldenpath.wire import events as ev
 from goldenpath.wire.ids import RequestId, SessionId, UserId, new_id
@@ -65,11 +67,24 @@ class Played(list[ev.Event]):
         return event
 
 
+class Cast:
+    """The agents of a server that runs already, and their flags."""
+
+    def __init__(self, server: Server, registry: Registry) -> None:
+        self._server = server
+        self._registry = registry
+
+    def add(self, name: str, function: Callable[[Any], Any], **options: Any) -> None:
+        self._registry.add(name, function, **options)
+        for flag in agent_flags([name]):
+            self._server.flags.define(flag)
+
+
 class Stage:
     """Plays agents on threads of one user."""
 
     def __init__(self, app: App, server: Server) -> None:
-        self.agents = app.agents
+        self.agents = Cast(server, app.agents)
         self.server = server
         self._numbers = itertools.count(1)
 

@@ -364,6 +364,9 @@ def test_the_agent_is_offered_once_it_is_configured(start_server: Callable[..., 
     server = start_server(
         GOLDENPATH_OPENAI_BASE_URL=model.base_url(), GOLDENPATH_OPENAI_MODEL="gpt-test", GOLDENPATH_OPENAI_API_KEY=KEY
     )
+    for _ in range(500):  # the server looks once whether anybody is there
+        if httpx.get(f"{server.url}/health").json()["dependencies"][-1]["verdict"] == "ok":
+            break
     model.will(said("Hello from far away."))
     token = server.tokens("gpt@example.org")["access_token"]
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=20) as user:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,18 @@ from typing import Any
 import pytest
 
 from goldenpath.clock import ManualClock
-from goldenpath.runtime.app import App, Server
+from goldenpath.runtime.app import App
 from goldenpath.runtime.context import Principal
+from goldenpath.runtime.gateway import gateway
 from goldenpath.runtime.gateway.connection import Connection
 from goldenpath.runtime.gateway.ws_transport import HIGH_WATER
-from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.server import Server
+from goldenpath.runtime.settings import Issuer, Settings
 from goldenpath.runtime.turns import LONG
+from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import SessionId, UserId
-from tests.runtime.runs import turns
+from tests.runtime.auth.key_server import serve_keys
+from tests.runtime.runs import turns, until
 from tests.wsclient import PATIENCE
 
 Frame = dict[str, Any]
@@ -166,3 +172,33 @@ async def test_a_long_command_waits_for_its_users_turn_and_for_nobody_elses(tmp_
     clock.advance(1.0)
     await wire.until(lambda frame: frame.get("re") == "short")
     assert [frame["re"] for frame in wire.frames if "re" in frame] == ["long", "short"]
+
+
+async def test_who_hangs_up_after_waiting_long_has_timed_out_and_who_changes_its_mind_has_not(tmp_path: Path) -> None:
+    clock = ManualClock()
+    server = App(Settings(environment="testing", data_dir=str(tmp_path)), clock=clock).build()
+    server.gateway.upgrade_abandoned(clock.monotonic())
+    assert server.signals.connect.timed_out.total == 0
+    clock.advance(gateway.PATIENCE)
+    server.gateway.upgrade_abandoned(0.0)
+    assert server.signals.connect.timed_out.total == 1
+
+
+async def test_an_upgrade_whose_identity_provider_hangs_times_out_and_counts_as_such(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with serve_keys() as keys:
+        keys.gate = threading.Event()
+        issuer = Issuer(keys.issuer, "goldenpath", keys.jwks_url)
+        app = App(Settings(environment="testing", data_dir=str(tmp_path), issuers=(issuer,)), clock=clock)
+        parts = ({"alg": "RS256", "kid": "k"}, {"iss": keys.issuer})
+        token = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts) + b".c2ln"
+        async with app.lifespan():
+            server = app.build()
+            headers = [(b"host", b"here"), (b"authorization", b"Bearer " + token)]
+            upgrade = asyncio.create_task(server.gateway.admit_upgrade(server.gateway.sockets["/v1/ws"], None, headers))
+            await until(lambda: keys.requests >= 2)  # one is the look of the start
+            clock.advance(server.settings.websocket_recv_timeout)
+            with pytest.raises(RequestError, match="websocket_recv timed out"):
+                await upgrade
+            assert server.signals.read("connect_timeout_rate", clock.monotonic()) == 1.0
+            keys.gate.set()

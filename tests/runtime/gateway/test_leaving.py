@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from goldenpath.runtime import turns as turns_module
-from goldenpath.runtime.app import App, Server
+from goldenpath.runtime.app import App
+from goldenpath.runtime.server import Server
 from goldenpath.runtime.settings import Settings
 from goldenpath.wire.ids import UserId
 from tests.runtime.runs import until

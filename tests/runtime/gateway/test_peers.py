@@ -58,6 +58,7 @@ def test_an_address_has_a_bound_of_its_own_where_it_is_known() -> None:
     with pytest.raises(RequestError) as refused:
         peers.check_room("198.51.100.1")
     assert refused.value.code == "rate_limited"
+    assert peers.statistics().refused_address == 1
     peers.check_room("198.51.100.2")
     peers.check_room(None)
     made(max_per_address=None).check_room("198.51.100.1")
@@ -70,7 +71,8 @@ def test_a_user_has_a_bound_over_all_sessions() -> None:
     assert on_the_way is not None
     assert peers.reserve(UserId("ann"), None) is None
     assert peers.reserve(UserId("bob"), None) is not None
-    assert peers.statistics().refused == 1
+    found = peers.statistics()
+    assert (found.refused, found.refused_user, found.refused_address, found.refused_server) == (1, 1, 0, 0)
     on_the_way.release()
     on_the_way.release()
     Connected(peers, principal("ann", "two"))

@@ -24,6 +24,9 @@ def gateway(runs: Runs) -> Gateway:
         turns=runs.turns,
         clock=runs.clock,
         settings=runs.settings,
+        flags=runs.flags,
+        signals=runs.signals,
+        deadlines=runs.deadlines,
     )
 
 
@@ -38,7 +41,11 @@ async def test_a_read_that_fails_ends_a_connection_that_waits_for_it_and_no_othe
         await runs.over(accepted)
         codes: list[int] = []
         subscriptions = Subscriptions(
-            gateway(runs), Wire(), fail=lambda code, _: codes.append(code), deleted=lambda _: None
+            gateway(runs),
+            Wire(),
+            accepted.log.key.user_id,
+            fail=lambda code, _: codes.append(code),
+            deleted=lambda _: None,
         )
         gate = runs.store.hold_read("segments", before=True)
         async with runs.event_log.open(accepted.log.key) as log:

@@ -14,8 +14,12 @@ from typing import Any
 
 import pytest
 
-from goldenpath.runtime.interfaces import StoreError, Unfinished
-from goldenpath.runtime.stores.database import Database, DataInUse
+from goldenpath.clock import ManualClock
+from goldenpath.runtime.breakers import Breakers
+from goldenpath.runtime.dependencies import policies_of
+from goldenpath.runtime.interfaces import StoreError, StoreRefusedError, Unfinished
+from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.stores.database import WRITES, Database, DataInUse
 from goldenpath.runtime.stores.sqlite_log import SCHEMA, SqliteLog
 from goldenpath.wire.ids import Epoch
 from tests.runtime.stores.rows import commit, journal, key, messages, run, segment, thread
@@ -414,3 +418,46 @@ async def test_a_disk_that_is_really_full_does_the_same(small_disk: Path) -> Non
         await check_full(database, free)
     async with opened(small_disk / "goldenpath.db", SCHEMA) as reopened:
         assert await SqliteLog(reopened).messages(Epoch("e1")) == [b"a", b"b"]
+
+
+# --- what fails is left alone -----------------------------------------------------------------------------------------
+
+
+def broken(_: sqlite3.Connection) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+async def test_a_write_that_would_only_fail_is_refused_but_not_to_who_insists(path: Path) -> None:
+    breakers = Breakers(ManualClock(), lambda: 0.0, policies_of(Settings()))
+    async with opened(path, breakers=breakers) as database:
+        for _ in range(2):
+            with pytest.raises(StoreError, match="full"):
+                await database.write(broken)
+        with pytest.raises(StoreRefusedError) as refused:
+            await database.write(lambda _: None)
+        assert refused.value.retry_after == Settings().breaker_recovery
+        assert await database.read(lambda _: "read") == "read"
+        with pytest.raises(StoreError, match="full"):
+            await database.write(broken, insist=True)
+        with pytest.raises(StoreRefusedError):
+            await database.write(lambda _: None)
+        assert await database.write(lambda _: "written", insist=True) == "written"
+        assert await database.write(lambda _: "open to all", insist=False) == "open to all"
+
+
+async def test_writes_that_hang_are_noticed_before_they_end(path: Path) -> None:
+    clock = ManualClock()
+    breakers = Breakers(clock, lambda: 0.0, policies_of(Settings()))
+    go_on = threading.Event()
+    async with opened(path, breakers=breakers) as database:
+        writing = [asyncio.create_task(database.write(lambda _: go_on.wait(20))) for _ in range(2)]
+        await asyncio.sleep(0)
+        clock.advance(2.0)
+        with pytest.raises(StoreRefusedError):
+            await database.write(lambda _: None)
+        assert breakers.is_open(WRITES)
+        go_on.set()
+        assert await asyncio.gather(*writing) == [True, True]
+        await database.write(lambda _: None, insist=True)
+        assert not breakers.is_open(WRITES)
+        await database.write(lambda _: None)

@@ -8,21 +8,20 @@ Imported only when an agent first needs it: httpx takes long to import.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 import msgspec
 from httpx_sse import EventSource, SSEError
 
 from goldenpath.runtime.agents.chat_reply import Chunk, decode_chunk
+from goldenpath.runtime.deadlines import Deadline, Deadlines
 from goldenpath.wire.errors import ErrorName, RequestError
 
-CONNECT_TIMEOUT: Final = 10.0
 MAX_REPLY_BYTES: Final = 16 << 20
 """Of one streamed answer; more is taken for a broken endpoint."""
 MAX_ERROR_BYTES: Final = 64 << 10
@@ -42,17 +41,27 @@ _STATUS_CODES: Final[dict[int, tuple[ErrorName, str]]] = {
 _safe = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
+class Patience(NamedTuple):
+    """How long an endpoint may take."""
+
+    deadlines: Deadlines
+    whole: Deadline
+    """For all of it."""
+    connect: float
+    """Seconds to connect in."""
+    silence: float
+    """Seconds without a byte."""
+
+
 class Endpoint:
     """Where chat completions are asked for. Immutable, so that any number of runs may share it.
 
-    Making one reads the certificates of the machine: do it off the event loop. `idle_timeout` is how long the endpoint
-    may be silent, in seconds.
+    Making one reads the certificates of the machine: do it off the event loop.
     """
 
-    def __init__(self, base_url: str, api_key: str | None, idle_timeout: float) -> None:
+    def __init__(self, base_url: str, api_key: str | None) -> None:
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._api_key = api_key
-        self._idle_timeout = idle_timeout
         # Without TLS nothing is verified, and reading the certificates would be the larger part of a short run.
         secure = base_url.lower().startswith("https:")
         self._tls = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -65,28 +74,30 @@ class Endpoint:
         if self._api_key is not None:
             headers["Authorization"] = f"Bearer {self._api_key}"
         async with httpx.AsyncClient(verify=self._tls, headers=headers) as client:
-            yield Connection(client, self._url, self._idle_timeout, self._api_key)
+            yield Connection(client, self._url, self._api_key)
 
 
 class Connection:
     """One run's way to the endpoint."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str, idle_timeout: float, api_key: str | None) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: str, api_key: str | None) -> None:
         self._client = client
         self._url = url
-        self._idle_timeout = idle_timeout
         self._api_key = api_key
 
     @asynccontextmanager
-    async def ask(self, body: Mapping[str, Any], seconds: float) -> AsyncIterator[AsyncIterator[Chunk]]:
-        """Send `body` and iterate the chunks of the answer, for at most `seconds` in all.
+    async def ask(self, body: Mapping[str, Any], patience: Patience) -> AsyncIterator[AsyncIterator[Chunk]]:
+        """Send `body` and iterate the chunks of the answer, within `patience`.
 
         The iterator ends after the last chunk; an answer that ends early raises. Leaving the block, by an error or a
-        cancel too, closes the HTTP stream at once. Raises `RequestError`: `timeout`, `upstream_unavailable`,
-        `not_configured`, or `bad_request` where the endpoint refuses what it was asked.
+        cancel too, closes the HTTP stream at once. Raises `RequestError`: `timeout` (`TimedOut`, which says of what),
+        `upstream_unavailable`, `not_configured`, or `bad_request` where the endpoint refuses what it was asked.
         """
-        limit = min(seconds, self._idle_timeout)
-        timeout = httpx.Timeout(limit, connect=min(seconds, CONNECT_TIMEOUT))
+        deadlines, whole = patience.deadlines, patience.whole
+        now = deadlines.clock.monotonic()
+        connect = whole.child("model_connect", patience.connect, now)
+        silence = whole.child("model", patience.silence, now)
+        timeout = httpx.Timeout(silence.remaining(now), connect=connect.remaining(now))
         request = self._client.build_request(
             "POST",
             self._url,
@@ -95,7 +106,7 @@ class Connection:
             timeout=timeout,
         )
         try:
-            async with asyncio.timeout(seconds):
+            async with deadlines.within(whole):
                 response = await self._client.send(request, stream=True)
                 try:
                     if response.status_code != httpx.codes.OK:
@@ -104,8 +115,10 @@ class Connection:
                         yield chunks
                 finally:
                     await response.aclose()
-        except (TimeoutError, httpx.TimeoutException):
-            raise RequestError("timeout", "the model endpoint took too long") from None
+        except httpx.ConnectTimeout:
+            raise deadlines.fired(connect.level, connect.seconds) from None
+        except httpx.TimeoutException:
+            raise deadlines.fired(silence.level, silence.seconds) from None
         except httpx.HTTPError as error:
             # Only the kind: the text may name internal hosts.
             message = f"the connection to the model endpoint failed ({type(error).__name__})"

@@ -40,7 +40,7 @@ def openai_agent(
     tools: Iterable[Callable[..., Any] | FunctionTool] = (),
     system_prompt: str | None = None,
     max_rounds: int = MAX_ROUNDS,
-    idle_timeout: float = 60.0,
+    idle_timeout: float | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Callable[[Run], Awaitable[None]]:
     """An agent that answers by a model behind an OpenAI-compatible endpoint: `app.agent("gpt")(openai_agent(...))`.
@@ -53,13 +53,15 @@ def openai_agent(
     Raises ValueError for a URL, a key or bounds that cannot work, TypeError for a function that cannot be a tool. Runs
     share nothing: the agent may run any number of times at once, and cancelling a run closes its HTTP stream at once.
     """
+    dependency = ""
     if base_url is not None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url: an http or https URL is needed, such as http://127.0.0.1:11434/v1")
+        dependency = f"model:{parts.netloc.rpartition('@')[2]}"
     if api_key is not None and not _key.fullmatch(api_key):
         raise ValueError("api_key: printable ASCII characters without blanks are needed")
-    if max_rounds < 1 or not idle_timeout > 0:
+    if max_rounds < 1 or not (idle_timeout is None or idle_timeout > 0):
         raise ValueError("max_rounds must be at least 1, idle_timeout above 0")
     own = [tool if isinstance(tool, FunctionTool) else FunctionTool(tool) for tool in tools]
     by_name = {tool.name: tool for tool in own}
@@ -75,28 +77,37 @@ def openai_agent(
         if model is None:
             raise RequestError("not_configured", "openai: no model is set (GOLDENPATH_OPENAI_MODEL)")
         if endpoint is None:
-            endpoint = await asyncio.to_thread(_endpoint, base_url, api_key, idle_timeout)
-        conversation = _Conversation(run, by_name, model, given, system_prompt)
+            with run.bounded():  # the certificates of a machine may be many
+                endpoint = await asyncio.to_thread(_endpoint, base_url, api_key)
+        conversation = _Conversation(run, by_name, dependency, model, given, system_prompt)
         async with endpoint.connect() as connection:
-            await conversation.hold(connection, max_rounds)
+            await conversation.hold(connection, max_rounds, idle_timeout)
 
     agent.__doc__ = f"Answers by the model {model}." if model else "Answers by a model."
     return agent
 
 
-def _endpoint(base_url: str, api_key: str | None, idle_timeout: float) -> Endpoint:
+def _endpoint(base_url: str, api_key: str | None) -> Endpoint:
     from goldenpath.runtime.agents.chat_endpoint import Endpoint  # noqa: PLC0415 - httpx takes long to import
 
-    return Endpoint(base_url, api_key, idle_timeout)
+    return Endpoint(base_url, api_key)
 
 
 class _Conversation:
     """One run: asks the model, shows its answer, carries out its tool calls, and asks again."""
 
     def __init__(
-        self, run: Run, tools: Mapping[str, FunctionTool], model: str, options: Mapping[str, Any], prompt: str | None
+        self,
+        run: Run,
+        tools: Mapping[str, FunctionTool],
+        dependency: str,
+        model: str,
+        options: Mapping[str, Any],
+        prompt: str | None,
     ) -> None:
         self._run = run
+        self._dependency = dependency
+        self._model = model
         self._tools = tools
         self._chat = chat_messages(run.messages, system_prompt=prompt, context=run.input.context or ())
         self._call_ids = {
@@ -120,30 +131,39 @@ class _Conversation:
         brought = [tool for tool in self._run.input.tools or () if tool.name not in self._tools]
         return offered + [_function(tool.name, tool.description, tool.parameters) for tool in brought]
 
-    async def hold(self, connection: Connection, max_rounds: int) -> None:
+    async def hold(self, connection: Connection, max_rounds: int, silence: float | None) -> None:
         for _ in range(max_rounds):
-            reply = await self._ask(connection)
+            reply = await self._ask(connection, silence)
             if not reply.calls:
                 return
             if not await self._answer(reply):
                 return
         raise RequestError("agent_error", f"the model asked for tools more than {max_rounds} times in a row")
 
-    async def _ask(self, connection: Connection) -> Reply:
+    async def _ask(self, connection: Connection, silence: float | None) -> Reply:
         run = self._run
         reply = Reply(self._unique)
         body = {**self._body, "messages": self._chat}
-        async with connection.ask(body, run.remaining()) as chunks, _Telling(run) as telling:
-            async for chunk in chunks:
-                try:
-                    pieces = reply.take(chunk)
-                except ValueError as error:
-                    raise RequestError("upstream_unavailable", f"the model endpoint sent {error}") from None
-                for piece in pieces:
-                    await telling.tell(piece)
-        usage = reply.token_usage()
-        if usage is not None:
-            run.usage(usage)
+        from goldenpath.runtime.agents.chat_endpoint import Patience  # noqa: PLC0415 - httpx takes long to import
+
+        timeouts = run.timeouts
+        patience = Patience(
+            run.deadlines, run.limit, timeouts.model_connect, timeouts.model if silence is None else silence
+        )
+        dependency = run.dependency(self._dependency, what="the model endpoint", model=self._model)
+        with run.bounded(), dependency as call:
+            async with connection.ask(body, patience) as chunks, _Telling(run) as telling:
+                async for chunk in chunks:
+                    call.answered()
+                    try:
+                        pieces = reply.take(chunk)
+                    except ValueError as error:
+                        raise RequestError("upstream_unavailable", f"the model endpoint sent {error}") from None
+                    for piece in pieces:
+                        await telling.tell(piece)
+            usage = reply.token_usage()
+            if usage is not None:
+                run.usage(usage)
         return reply
 
     async def _answer(self, reply: Reply) -> bool:

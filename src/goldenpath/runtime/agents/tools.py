@@ -25,13 +25,15 @@ class FunctionTool:
 
     Its name is the tool's name, its docstring the description, and its parameters' annotations the JSON schema. It may
     be async; a plain function is called in a thread. Raises TypeError for parameters without annotations,
-    positional-only ones and `*args`, and for types that have no JSON schema.
+    positional-only ones and `*args`, and for types that have no JSON schema. `timeout` is how long a call may take, in
+    seconds; None: `tool_timeout`.
     """
 
-    def __init__(self, function: Callable[..., Any], *, name: str | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], *, name: str | None = None, timeout: float | None = None) -> None:
         self.name: str = name or function.__name__
         self.description = inspect.getdoc(function) or ""
         self._function = function
+        self._timeout = timeout
         self._is_async = inspect.iscoroutinefunction(function)
         self._wants_run, self._arguments = _arguments_of(function, self.name)
         schema = msgspec.json.schema(self._arguments)
@@ -46,7 +48,8 @@ class FunctionTool:
         """Call the function with `arguments` (JSON text) and return its result, as JSON where it is not text.
 
         Wrong arguments and a `ToolError` are returned as text that tells the model so. Whatever else the function
-        raises is raised.
+        raises is raised, and is a failure of the dependency `tool:NAME`: after too many the function is not called for
+        a while, and the call raises `DependencyUnavailableError`. One that takes too long raises `TimedOut`.
         """
         try:
             given = msgspec.json.decode(arguments or "{}", type=self._arguments)
@@ -55,13 +58,15 @@ class FunctionTool:
         values = {name: getattr(given, name) for name in self._arguments.__struct_fields__}
         if self._wants_run:
             values[RUN] = run
-        try:
-            if self._is_async:
-                result = await self._function(**values)
-            else:
-                result = await run.in_thread(lambda: self._function(**values))
-        except ToolError as error:
-            return f"Error: {error}"
+        with run.dependency(f"tool:{self.name}", what=f"the tool {self.name}"):
+            try:
+                async with run.within(self._timeout, level="tool"):
+                    if self._is_async:
+                        result = await self._function(**values)
+                    else:
+                        result = await run.in_thread(lambda: self._function(**values))
+            except ToolError as error:
+                return f"Error: {error}"
         return result if isinstance(result, str) else msgspec.json.encode(result).decode()
 
 

@@ -30,6 +30,7 @@ from goldenpath.runtime.auth.tokens import ISSUER, AccessTokens, session_ended, 
 from goldenpath.runtime.auth.verified import VerifiedTokens
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.interfaces import AccountStore, UserRow
+from goldenpath.runtime.operators import OPERATOR
 from goldenpath.runtime.settings import Settings, SettingsError
 from goldenpath.wire.answers import Me, Tokens
 from goldenpath.wire.errors import RequestError
@@ -40,6 +41,7 @@ SIMULATED: Final = "simulated"
 REVERIFY: Final = 300.0
 """After how many seconds an external token is verified again, so that a key its provider withdrew stops working."""
 
+_OPERATOR: Final = frozenset({OPERATOR})
 _permission = re.compile(r"[!-~]{1,128}")
 _MAX_PERMISSION_CHARACTERS: Final = 2048
 
@@ -97,7 +99,9 @@ class Accounts:
             RefreshTokens(secret),
             self._revocations,
             lifetime=settings.refresh_token_ttl,
+            granted=self._granted,
         )
+        self._operators = frozenset(map(emails.normalize, settings.operators))
         self._failures = LoginFailures(limit=settings.login_failures, window=settings.login_window)
         self._passwords = Passwords(clock, workers=settings.password_workers, cost=password_cost)
         self._documents = HttpDocuments()
@@ -195,14 +199,21 @@ class Accounts:
         Raises `RequestError`: `forbidden` where registration is closed, `bad_request` for an e-mail or password out
         of form, `conflict` when the e-mail is taken, `overloaded`. A cancelled call may have made the account.
         """
-        if not self._settings.registration_open:
+        if not self._settings.registration:
             raise RequestError("forbidden", "Registration is closed on this server.")
+        name = _checked_email(email)
+        if name in self._operators:  # nobody proves here that an e-mail is theirs
+            raise _taken()
+        user = await self.create(name, password)
+        return await self._begin(user, user.permissions, user.tier)
+
+    async def create(self, email: str, password: str) -> UserRow:
+        """Make an account, whether registration is open or not. Raises as `register` does, but for `forbidden`."""
         name = _checked_email(email)
         if password_bytes(password) is None:
             raise RequestError("bad_request", "The password must have 8 to 1,024 bytes.")
-        taken = RequestError("conflict", "There is an account with this e-mail already.")
         if await self._store.user_by_subject(PASSWORD, name) is not None:
-            raise taken
+            raise _taken()
         user = UserRow(
             user_id=UserId(new_id("usr")),
             provider=PASSWORD,
@@ -214,8 +225,12 @@ class Accounts:
             created_at=self._clock.time(),
         )
         if not await self._store.add_user(user):
-            raise taken
-        return await self._begin(user, user.permissions, user.tier)
+            raise _taken()
+        return user
+
+    def _granted(self, user: UserRow) -> frozenset[str]:
+        """What the settings let a user do, beside what the session has."""
+        return _OPERATOR if user.provider == PASSWORD and user.subject in self._operators else frozenset()
 
     async def login(self, email: str, password: str) -> Tokens:
         """Begin a session.
@@ -328,6 +343,10 @@ class Accounts:
             verified_tokens=len(self._verified),
             revoked_sessions=len(self._revocations),
         )
+
+
+def _taken() -> RequestError:
+    return RequestError("conflict", "There is an account with this e-mail already.")
 
 
 def _checked_email(email: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+
+import msgspec
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.auth.identity_provider import is_external
@@ -17,7 +20,8 @@ from goldenpath.wire.ids import SessionId, new_id
 
 
 class Sessions:
-    """The sessions of one server; one that is not refreshed for `lifetime` seconds is over.
+    """The sessions of one server; one that is not refreshed for `lifetime` seconds is over. Its tokens carry its
+    own permissions and those that `granted` gives its user at the moment.
 
     Belongs to one event loop; its methods may be called concurrently.
     """
@@ -31,6 +35,7 @@ class Sessions:
         revocations: Revocations,
         *,
         lifetime: float,
+        granted: Callable[[UserRow], frozenset[str]],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -38,6 +43,7 @@ class Sessions:
         self._refresh_tokens = refresh_tokens
         self._revocations = revocations
         self._lifetime = lifetime
+        self._granted = granted
         self._rotations = RecentRotations()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -54,7 +60,7 @@ class Sessions:
             expires_at=now + self._lifetime,
         )
         await self._store.add_session(session)
-        return self._tokens(session, user.email, 0, now)
+        return self._tokens(session, user, 0, now)
 
     async def refresh(self, refresh_token: str) -> Tokens:
         """See `Accounts.refresh`."""
@@ -76,12 +82,13 @@ class Sessions:
                 if not await self._store.rotate_session(session_id, generation, now, now + self._lifetime):
                     continue  # it was rotated or ended a moment ago; look again
                 self._rotations.add(session_id, verdict.generation, now)
-            return self._tokens(session, user.email, verdict.generation, verdict.began)
+            return self._tokens(session, user, verdict.generation, verdict.began)
 
-    def _tokens(self, session: SessionRow, email: str | None, generation: int, began: float) -> Tokens:
+    def _tokens(self, session: SessionRow, user: UserRow, generation: int, began: float) -> Tokens:
+        session = msgspec.structs.replace(session, permissions=session.permissions | self._granted(user))
         return Tokens(
             user_id=session.user_id,
-            access_token=self._access_tokens.issue(session, email, generation=generation, issued_at=began),
+            access_token=self._access_tokens.issue(session, user.email, generation=generation, issued_at=began),
             refresh_token=self._refresh_tokens.issue(session.session_id, generation),
             expires_in=self._access_tokens.lifetime,
         )

@@ -13,10 +13,10 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from goldenpath.runtime.gateway.connection import Connection
-from goldenpath.runtime.gateway.gateway import Gateway, Upgrade
+from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.request import problem
-from goldenpath.runtime.gateway.ws_transport import HIGH_WATER
+from goldenpath.runtime.gateway.upgrade import SocketPath, Upgrade
+from goldenpath.runtime.gateway.ws_transport import HIGH_WATER, WsConnection
 from goldenpath.wire.errors import TOO_BIG, RequestError
 
 _CLOSE_TIMEOUT = 5.0
@@ -34,7 +34,7 @@ class AsgiSocket:
         self._reading.set()
         self._closing = False
         self.ended = asyncio.Event()
-        self.connection: Connection
+        self.connection: WsConnection
         self.reader: asyncio.Task[None]
 
     def send(self, message: bytes) -> None:
@@ -104,23 +104,24 @@ class AsgiSocket:
                 connection.on_message(message, binary=text is None)
 
 
-async def serve_asgi_socket(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one ASGI WebSocket from its upgrade to its end."""
+async def serve_asgi_socket(gateway: Gateway, path: SocketPath, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one ASGI WebSocket of `path` from its upgrade to its end."""
     await receive()  # websocket.connect
+    asked_at = gateway.clock.monotonic()
     try:
-        upgrade = await gateway.admit_upgrade(scope.get("client"), scope["headers"])
+        upgrade = await gateway.admit_upgrade(path, scope.get("client"), scope["headers"])
     except RequestError as error:
         await refuse_upgrade(scope, send, error)
         return
     with upgrade.reservation or nullcontext():
         await send({"type": "websocket.accept", "subprotocol": upgrade.subprotocol})
-        await _serve_accepted(gateway, upgrade, receive, send)
+        await _serve_accepted(gateway, upgrade, asked_at, receive, send)
 
 
-async def _serve_accepted(gateway: Gateway, upgrade: Upgrade, receive: Receive, send: Send) -> None:
+async def _serve_accepted(gateway: Gateway, upgrade: Upgrade, asked_at: float, receive: Receive, send: Send) -> None:
     socket = AsgiSocket(send)
-    socket.connection = connection = Connection(gateway, socket, upgrade.principal, upgrade.reservation)
-    reader = asyncio.create_task(socket.read_loop(receive, gateway.settings.max_message_bytes))
+    socket.connection = connection = upgrade.connect(socket)
+    reader = asyncio.create_task(socket.read_loop(receive, upgrade.path.max_message_bytes))
     writer = asyncio.create_task(socket.write_loop())
     socket.reader = reader
     # The writer cancels the reader before it closes: the connection is not at its end then.
@@ -128,6 +129,7 @@ async def _serve_accepted(gateway: Gateway, upgrade: Upgrade, receive: Receive, 
     writer.add_done_callback(lambda _: socket.ended.set())
     try:
         connection.open()
+        gateway.upgraded(asked_at, upgrade)
         await socket.ended.wait()
     finally:
         connection.on_closed()

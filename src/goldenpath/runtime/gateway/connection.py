@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from goldenpath.clock import rfc3339
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import RunRequest
-from goldenpath.runtime.gateway.connection_state import Close, ConnectionState, Effect, Ping, SendFrame
+from goldenpath.runtime.gateway.connection_state import Close, Effect, Ping, SendFrame
 from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.peers import Reservation
 from goldenpath.runtime.gateway.subscriptions import Subscriptions
@@ -38,9 +38,8 @@ from goldenpath.wire.commands import (
     RefreshReply,
     RunCommand,
     RunReply,
-    Welcome,
 )
-from goldenpath.wire.errors import TOO_MANY_CONNECTIONS, ErrorBody, RequestError
+from goldenpath.wire.errors import INTERNAL, TOO_MANY_CONNECTIONS, TOO_SLOW, ErrorBody, RequestError
 from goldenpath.wire.ids import ConnectionId, RequestId, new_id
 
 if TYPE_CHECKING:
@@ -54,14 +53,19 @@ INBOX: Final = 64
 """With this many messages waiting, reading from the socket pauses."""
 INBOX_BYTES: Final = 64 * 1024
 """The same by their size."""
+SHORTEST_HOLD: Final = 0.1
+"""A client that was refused a command over a rate is not listened to for so many seconds: on however many sockets it
+sends, being refused must not cost more than being served."""
+LONGEST_HOLD: Final = 1.0
+"""The same where it has longer to wait: it is told, and it may want to say something else."""
 
 
 class Connection:
     """A connected client. Belongs to the event loop's thread; the transport calls `on_...`."""
 
     __slots__ = (
-        "_busy", "_ended", "_gateway", "_inbox", "_inbox_bytes", "_line_start", "_own_runs", "_paused", "_room",
-        "_spent", "_state", "_subscriptions", "_transport", "connection_id", "principal", "reservation",
+        "_busy", "_ended", "_gateway", "_hold", "_inbox", "_inbox_bytes", "_line_start", "_own_runs", "_paused",
+        "_room", "_spent", "_state", "_subscriptions", "_transport", "connection_id", "principal", "reservation",
     )  # fmt: skip
 
     def __init__(
@@ -72,15 +76,10 @@ class Connection:
         self.connection_id = ConnectionId(new_id("conn"))
         self._gateway = gateway
         self._transport = transport
-        settings = gateway.settings
-        self._state = ConnectionState(
-            gateway.clock.monotonic(),
-            token_life=principal.expires_at - gateway.clock.time(),
-            heartbeat=settings.heartbeat,
-            write_timeout=settings.write_timeout,
-            max_bad_frames=settings.max_bad_frames,
+        self._state = gateway.state_of(principal)
+        self._subscriptions = Subscriptions(
+            gateway, transport, principal.user_id, fail=self.end, deleted=self._on_deleted
         )
-        self._subscriptions = Subscriptions(gateway, transport, fail=self.end, deleted=self._on_deleted)
         self._ended = False
         """Nothing more can be sent. Its state may be over before: what came before its last frame is answered."""
         self._inbox: deque[tuple[bytes, bool]] = deque()
@@ -90,6 +89,8 @@ class Connection:
         """Where the next line begins in the first of them."""
         self._spent = 0
         """How much of its turn this client has had, in commands."""
+        self._hold = 0.0
+        """For how many seconds the client is not listened to."""
         self._room: asyncio.Future[None] | None = None
         """What the next command waits for while the client does not read."""
         self._busy = False
@@ -103,15 +104,7 @@ class Connection:
         if self.reservation is None:
             self.end(TOO_MANY_CONNECTIONS, "too many connections")
             return
-        self._send(
-            Welcome(
-                protocol=1,
-                connection_id=self.connection_id,
-                user_id=self.principal.user_id,
-                heartbeat=gateway.settings.heartbeat,
-                limits=gateway.limits(self.principal),
-            )
-        )
+        self._send(gateway.welcome(self.principal, self.connection_id))
         gateway.add(self)
         self.tick(gateway.clock.monotonic())
 
@@ -183,7 +176,7 @@ class Connection:
         """Carry out what can be at once; the first command that has to wait takes the rest into a task."""
         command: Command | None = None
         # A turn goes on from one message to the next: many small ones may come at once.
-        while command is None and self._spent < TURN_COMMANDS and not self._is_full:
+        while command is None and self._spent < TURN_COMMANDS and not self._hold and not self._is_full:
             if not self._inbox:
                 return
             if len(self._inbox[0][0]) >= LONG:
@@ -192,7 +185,7 @@ class Connection:
             if isinstance(command, PingCommand):
                 self._pong(command)
                 command = None
-        if command is not None or self._inbox:
+        if command is not None or self._inbox or self._hold:
             self._busy = True
             self._gateway.spawn(self._serve(command))
 
@@ -206,10 +199,20 @@ class Connection:
         self._spent += 1 + len(line) // COMMAND_BYTES
         taken = self._state.receive(line, binary=binary)
         if not isinstance(taken, list):
-            return taken
+            return self._admit(taken, len(line))
         for effect in taken:
             self._carry_out(effect)
         return None
+
+    def _admit(self, command: Command, size: int) -> Command | None:
+        """The command, unless a rate has no room for it: then that is answered."""
+        try:
+            self._gateway.rates.command(self.principal, size, runs=isinstance(command, RunCommand))
+        except RequestError as error:
+            self._send(ErrorReply(command.id, ErrorBody.of(error)))
+            self._hold = min(max(error.retry_after or 0.0, SHORTEST_HOLD), LONGEST_HOLD)
+            return None
+        return command
 
     async def _next_command(self) -> Command | None:
         line, binary = self._next_line()
@@ -236,6 +239,9 @@ class Connection:
             while True:
                 if command is not None:
                     await self._perform(command)
+                if self._hold:
+                    await self._gateway.clock.sleep(self._hold)
+                    self._hold = 0.0
                 if self._spent >= TURN_COMMANDS:
                     await asyncio.sleep(0)  # a thousand commands that never wait must not stop everybody else
                     self._spent = 0
@@ -258,27 +264,32 @@ class Connection:
         request_id = RequestId(new_id("req"))
         try:
             match command:
-                case RunCommand():
-                    await self._run(command, request_id)
-                case AttachCommand():
-                    await self._attach(command)
                 case DetachCommand():
                     self._subscriptions.detach(command.thread_id)
                     self._send(Ok(command.id))
-                case CancelCommand():
-                    dispatcher = self._gateway.dispatcher
-                    cancelled = await dispatcher.cancel(self.principal, command.thread_id, command.run_id)
-                    self._send(CancelReply(command.id, list(cancelled)))
-                case RefreshCommand():
-                    await self._refresh(command)
                 case PingCommand():
                     self._pong(command)
+                case _:
+                    async with self._gateway.in_time():
+                        await self._work_on(command, request_id)
         except Exception as error:  # noqa: BLE001 - whatever it is: told and, where it is ours, logged
             self._send(
                 ErrorReply(
                     command.id, ErrorBody.of(told(error, "command_failed", request_id, command=type(command).__name__))
                 )
             )
+
+    async def _work_on(self, command: Command, request_id: RequestId) -> None:
+        match command:
+            case RunCommand():
+                await self._run(command, request_id)
+            case AttachCommand():
+                await self._attach(command)
+            case CancelCommand():
+                cancelled = await self._gateway.dispatcher.cancel(self.principal, command.thread_id, command.run_id)
+                self._send(CancelReply(command.id, list(cancelled)))
+            case RefreshCommand():
+                await self._refresh(command)
 
     async def _run(self, command: RunCommand, request_id: RequestId) -> None:
         gateway = self._gateway
@@ -343,12 +354,8 @@ class Connection:
         principal = await self._gateway.authenticate(command.token)
         if principal.user_id != self.principal.user_id:
             raise RequestError("forbidden", "the token is another user's")
-        if self._ended:
-            return
-        life = principal.expires_at - self._gateway.clock.time()
-        self._gateway.peers.renew(self, principal)
-        self._state.renew(life, self._gateway.clock.monotonic())
-        self._send(RefreshReply(command.id, round(life, 3)))
+        if not self._ended:
+            self._send(RefreshReply(command.id, self._gateway.renew(self, self._state, principal)))
 
     def _on_deleted(self, thread_id: str) -> None:
         self._send(Detached(thread_id, "deleted"))
@@ -368,6 +375,8 @@ class Connection:
                 self._transport.ping()
             case Close():
                 self._ended = True
+                if effect.abort or effect.code in (INTERNAL, TOO_SLOW):
+                    self._gateway.undelivered += self._subscriptions.behind
                 self._subscriptions.close()
                 if effect.abort:
                     self._transport.abort()

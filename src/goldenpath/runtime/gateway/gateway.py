@@ -5,50 +5,49 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
-import msgspec
 import structlog
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.auth.accounts import Accounts
-from goldenpath.runtime.context import Principal
+from goldenpath.runtime.context import Principal, check_permission
+from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.event_log import EventLog
+from goldenpath.runtime.flags.flags import Flags
 from goldenpath.runtime.forwarded import TrustedProxies
-from goldenpath.runtime.gateway.faults import told
+from goldenpath.runtime.gateway.connection import Connection
+from goldenpath.runtime.gateway.connection_state import ConnectionState
+from goldenpath.runtime.gateway.faults import counted, told
 from goldenpath.runtime.gateway.handshake import OriginError, read_handshake
+from goldenpath.runtime.gateway.isolation import Isolation
 from goldenpath.runtime.gateway.peers import Peer, Peers, Reservation
-from goldenpath.runtime.gateway.stalls import Stalls
+from goldenpath.runtime.gateway.upgrade import SocketPath, Upgrade
 from goldenpath.runtime.group_commit import GroupCommit
+from goldenpath.runtime.rates import RateLimits
 from goldenpath.runtime.recovery import Recovery
 from goldenpath.runtime.scheduler import Scheduler
 from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.signals import Signals
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.runtime.turns import LONG, Turns
-from goldenpath.wire.commands import Limits
+from goldenpath.wire.commands import Limits, Welcome
 from goldenpath.wire.errors import GOING_AWAY, UNAUTHORIZED, RequestError
-from goldenpath.wire.ids import SessionId
+from goldenpath.wire.ids import ConnectionId, SessionId
 
 TICK: Final = 1.0
 """How often connections are told the time, in seconds; their time-outs are late by no more than this."""
 
+PATIENCE: Final = 5.0
+"""Who hangs up after waiting so long for `welcome` timed out, in seconds: it is what is promised for 95 %."""
+
 WARNING_INTERVAL: Final = 60.0
 """Pages that may not connect are told of in the log no more often than this, in seconds."""
 
-BLOCKING: Final = "something blocked it, often an async agent: make that a plain function, or call run.in_thread"
-
 _logger = structlog.get_logger("goldenpath.gateway")
-
-
-class Upgrade(msgspec.Struct, frozen=True):
-    """A WebSocket upgrade that was admitted. `reservation`: None where the user has all connections already, which the
-    client is told by a close code."""
-
-    principal: Principal
-    subprotocol: str | None
-    reservation: Reservation | None
 
 
 class Gateway:
@@ -66,6 +65,9 @@ class Gateway:
         turns: Turns,
         clock: Clock,
         settings: Settings,
+        flags: Flags,
+        signals: Signals,
+        deadlines: Deadlines,
     ) -> None:
         self._turns = turns
         self.dispatcher = dispatcher
@@ -76,17 +78,31 @@ class Gateway:
         self.accounts = accounts
         self.clock = clock
         self.settings = settings
+        self.flags = flags
+        self.signals = signals
+        self._deadlines = deadlines
+        self.isolation = Isolation()
+        self.delivered = self.undelivered = 0
+        """Events since the last tick that were sent, and that connections ended without: these follow no thread of the
+        time, so that a batch costs an addition."""
         self.peers = Peers(
             max_peers=settings.max_connections,
             max_per_user=settings.max_connections_per_user,
-            max_per_address=settings.address_limit,
+            max_per_address=settings.max_connections_per_address,
         )
+        self.rates = RateLimits(settings, clock)
         self.proxies = TrustedProxies(settings.trusted_proxies)
+        self.sockets = {"/v1/ws": SocketPath(partial(Connection, self), settings.max_message_bytes)}
+        """By path, what answers upgrades."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
-        self._stalls = Stalls()
         self._next_warning = -math.inf
         accounts.on_revoked(self._on_revoked)
+
+    def in_time(self) -> AbstractAsyncContextManager[None]:
+        """`async with` it around the work on something that was received: it raises `TimedOut` where that takes longer
+        than `websocket_recv_timeout`."""
+        return self._deadlines.within(self._deadlines.start("websocket_recv"))
 
     @property
     def ready(self) -> bool:
@@ -106,16 +122,19 @@ class Gateway:
 
     async def _tick_loop(self) -> None:
         while True:
-            due = self.clock.monotonic() + TICK
             await self.clock.sleep(TICK)
             now = self.clock.monotonic()
-            stall = self._stalls.note(now - due, now)
-            if stall is not None:
-                _logger.warning("event_loop_stood_still", longest_seconds=round(stall, 1), advice=BLOCKING)
+            self._record(now)
             try:
                 self.peers.tick(now)
             except Exception:
                 _logger.exception("tick_failed")
+
+    def _record(self, now: float) -> None:
+        signals = self.signals
+        signals.delivered.add(now, self.delivered)
+        signals.undelivered.add(now, self.undelivered)
+        self.delivered = self.undelivered = 0
 
     @asynccontextmanager
     async def reading(self, principal: Principal, size: int) -> AsyncIterator[None]:
@@ -138,18 +157,48 @@ class Gateway:
             _logger.error("task_failed", exc_info=error)
 
     async def authenticate(self, token: str) -> Principal:
-        """The principal of an access token. Raises `RequestError` (`unauthorized`)."""
-        return self.accounts.check_now(token) or await self.accounts.authenticate(token)
+        """The principal of an access token. Raises `RequestError`: `unauthorized`, or `timeout` and
+        `upstream_unavailable` where an identity provider is asked for its keys."""
+        principal = self.accounts.check_now(token)
+        if principal is None:
+            async with self.in_time():
+                principal = await self.accounts.authenticate(token)
+        return principal
 
-    def limits(self, principal: Principal) -> Limits:
-        """What `welcome` tells this user."""
-        tier = self.settings.tier(principal.tier)
-        return Limits(
-            max_message_bytes=self.settings.max_message_bytes,
-            max_attached_threads=self.settings.max_attached_threads,
+    def state_of(self, principal: Principal) -> ConnectionState:
+        """The state of a WebSocket that `principal` opens now."""
+        settings = self.settings
+        return ConnectionState(
+            self.clock.monotonic(),
+            token_life=principal.expires_at - self.clock.time(),
+            heartbeat=settings.heartbeat,
+            write_timeout=settings.write_timeout,
+            max_bad_frames=settings.max_bad_frames,
+        )
+
+    def welcome(self, principal: Principal, connection_id: ConnectionId) -> Welcome:
+        """How a WebSocket of this user's is greeted."""
+        settings, tier = self.settings, self.settings.tier(principal.tier)
+        limits = Limits(
+            max_message_bytes=settings.max_message_bytes,
+            max_attached_threads=settings.max_attached_threads,
             max_running=tier.max_running,
             max_queued=tier.max_queued,
         )
+        return Welcome(
+            protocol=1,
+            connection_id=connection_id,
+            user_id=principal.user_id,
+            heartbeat=settings.heartbeat,
+            limits=limits,
+        )
+
+    def renew(self, peer: Peer, state: ConnectionState, principal: Principal) -> float:
+        """`peer` goes on with the token that `principal` was made from. Returns for how many seconds."""
+        life = principal.expires_at - self.clock.time()
+        self.peers.renew(peer, principal)
+        state.renew(life, self.clock.monotonic())
+        return round(life, 3)
 
     async def snapshot(self, log: ThreadLog) -> tuple[int, bytes]:
         """A MESSAGES_SNAPSHOT event and the seq up to which it is complete. Raises `LogDeletedError`, `RequestError`
@@ -159,8 +208,11 @@ class Gateway:
 
     # --- who may connect ----------------------------------------------------------------------------------------------
 
-    async def admit_upgrade(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> Upgrade:
-        """Check a WebSocket upgrade: origin, token, limits. `client` is the other end of the socket (None: unknown).
+    async def admit_upgrade(
+        self, path: SocketPath, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]
+    ) -> Upgrade:
+        """Check a WebSocket upgrade: origin, token, permission, limits. `client` is the other end of the socket (None:
+        unknown).
 
         Raises nothing but `RequestError`: what fails here is refused like everything else.
         """
@@ -168,15 +220,43 @@ class Gateway:
             headers = list(headers)
             address = self._address(client, headers)
             self._check_open()
-            self.peers.check_room(address)  # a full server spends nothing on tokens
+            if path.permission is None:
+                self.peers.check_room(address)  # a full server spends nothing on tokens
             handshake = read_handshake(headers, self.settings.allowed_origins)
             principal = await self.authenticate(handshake.token)
             self._check_open()
-            return Upgrade(principal, handshake.subprotocol, self.peers.reserve(principal.user_id, address))
+            if path.permission is not None:
+                check_permission(principal, path.permission)
+                return Upgrade(path, principal, handshake.subprotocol, None)
+            reservation = self.peers.reserve(principal.user_id, address)
+            return Upgrade(path, principal, handshake.subprotocol, reservation)
         except Exception as error:  # noqa: BLE001 - whatever it is: told and, where it is ours, logged
             if isinstance(error, OriginError):
                 self._warn(error)
+            if path.permission is None:
+                self.signals.connect.fail(counted(error), self.clock.monotonic())
             raise told(error, "upgrade_failed") from None
+
+    def upgraded(self, asked_at: float, upgrade: Upgrade) -> None:
+        """The upgrade that was asked for at `asked_at` is done: the client was greeted, or was told that all its user's
+        connections are taken."""
+        connect, now = self.signals.connect, self.clock.monotonic()
+        if upgrade.path.permission is not None:
+            return
+        if upgrade.reservation is None:
+            connect.refused.add(now)
+        else:
+            connect.took.record(now - asked_at, now)
+
+    def upgrade_abandoned(self, asked_at: float) -> None:
+        """The client of an upgrade that was admitted had hung up by then: it waited too long, or changed its mind."""
+        now = self.clock.monotonic()
+        if now - asked_at >= PATIENCE:
+            self.signals.connect.timed_out.add(now)
+
+    def upgrade_broke(self) -> None:
+        """An upgrade that was admitted failed after all."""
+        self.signals.connect.failed.add(self.clock.monotonic())
 
     def _warn(self, error: OriginError) -> None:
         """Tell the operator what no page can be told. Anybody can cause it, so it is told rarely, and shortly."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final
 
 import msgspec
 from starlette.types import Send
 
 from goldenpath.clock import rfc3339
+from goldenpath.runtime.auth import emails
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.dispatcher import RunRequest
+from goldenpath.runtime.flags.definition import REGISTRATION, SIMULATION
+from goldenpath.runtime.gateway.faults import counted
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.handshake import bearer_token
 from goldenpath.runtime.gateway.legacy import to_0x
@@ -24,9 +28,6 @@ from goldenpath.wire.commands import Cursor, check_cursor
 from goldenpath.wire.errors import RequestError
 from goldenpath.wire.ids import POSITION_PATTERN, RequestId, is_name, new_id
 from goldenpath.wire.messages import PROTOCOL_VERSION_PATTERN, RunAgentInput
-
-DEFAULT_PAGE: Final = 50
-MAX_PAGE: Final = 200
 
 _PROTOCOL_VERSION: Final = re.compile(PROTOCOL_VERSION_PATTERN)
 _POSITION: Final = re.compile(POSITION_PATTERN)
@@ -55,27 +56,57 @@ class HttpApi:
             raise RequestError("unauthorized", "an access token is needed")
         return await self._gateway.authenticate(token)
 
+    def in_time(self) -> AbstractAsyncContextManager[None]:
+        """As `Gateway.in_time`."""
+        return self._gateway.in_time()
+
+    def count(self, principal: Principal) -> None:
+        """Count a call without a body. Raises `RequestError`: `rate_limited`, `overloaded`."""
+        self._gateway.rates.command(principal, 0)
+
     # --- accounts -----------------------------------------------------------------------------------------------------
 
+    def _check_switch(self, flag: str, what: str) -> None:
+        if not self._gateway.flags.enabled(flag):
+            raise RequestError("forbidden", f"{what} is switched off on this server at present")
+
     async def register(self, request: Request) -> Answer:
+        self._check_switch(REGISTRATION, "registration")
         given = await request.json(answers.Credentials, self._limit)
-        return answer(await self._gateway.accounts.register(given.email, given.password), 201)
+        self._gateway.rates.login(emails.normalize(given.email))
+        async with self.in_time():
+            return answer(await self._gateway.accounts.register(given.email, given.password), 201)
 
     async def login(self, request: Request) -> Answer:
         given = await request.json(answers.Credentials, self._limit)
-        return answer(await self._gateway.accounts.login(given.email, given.password))
+        gateway = self._gateway
+        logins, began = gateway.signals.login, gateway.clock.monotonic()
+        try:
+            gateway.rates.login(emails.normalize(given.email))
+            async with self.in_time():
+                tokens = await gateway.accounts.login(given.email, given.password)
+        except Exception as error:
+            logins.fail(counted(error), gateway.clock.monotonic())
+            raise
+        now = gateway.clock.monotonic()
+        logins.took.record(now - began, now)
+        return answer(tokens)
 
     async def refresh(self, request: Request) -> Answer:
         given = await request.json(answers.RefreshRequest, self._limit)
-        return answer(await self._gateway.accounts.refresh(given.refresh_token))
+        async with self.in_time():
+            return answer(await self._gateway.accounts.refresh(given.refresh_token))
 
     async def simulate(self, request: Request) -> Answer:
         accounts = self._gateway.accounts
         key = request.header(b"x-simulation-key")
+        self._check_switch(SIMULATION, "simulation of users")
         accounts.check_simulation(key)  # whether one may simulate at all comes before what the body says
         given = await request.json(answers.SimulateRequest, self._limit)
+        self._gateway.rates.login(emails.normalize(given.email))
         tier = "free" if given.tier is None else given.tier
-        return answer(await accounts.simulate(key, given.email, given.permissions or (), tier))
+        async with self.in_time():
+            return answer(await accounts.simulate(key, given.email, given.permissions or (), tier))
 
     async def logout(self, request: Request, principal: Principal) -> Answer:  # noqa: ARG002 - the calls' one form
         await self._gateway.accounts.logout(principal)
@@ -87,7 +118,7 @@ class HttpApi:
     # --- agents and runs ----------------------------------------------------------------------------------------------
 
     async def agents(self, request: Request, principal: Principal) -> Answer:  # noqa: ARG002
-        allowed = self._gateway.dispatcher.agents.allowed(principal)
+        allowed = self._gateway.dispatcher.agents_of(principal)
         return answer(answers.Agents([answers.AgentInfo(agent.name, agent.description) for agent in allowed]))
 
     async def run_agent(self, request: Request, principal: Principal, send: Send) -> None:
@@ -96,6 +127,7 @@ class HttpApi:
         if not is_name(agent):
             raise RequestError("bad_request", "agent is not a valid name")
         body = await request.body(self._limit)
+        gateway.rates.command(principal, len(body), runs=1)
         async with gateway.reading(principal, len(body)):
             given = parse(body, RunAgentInput, nested=True)
         principal = await self.principal(request)  # again: the session may have ended while the body came
@@ -105,10 +137,13 @@ class HttpApi:
         for identity in (given.thread_id, given.run_id):
             if not is_name(identity):
                 raise RequestError("bad_request", "threadId or runId is not a valid id")
-        run_request = RunRequest(agent=agent, input=given)
+        run_request = RunRequest(agent=agent, input=given, traceparent=request.header(b"traceparent"))
         # Room for the stream comes first: whoever is refused one has started no run.
         with gateway.admit_stream(principal, request.client, request.headers) as reservation:
-            async with gateway.dispatcher.start(principal, run_request, RequestId(new_id("req"))) as accepted:
+            async with AsyncExitStack() as opened:
+                async with self.in_time():
+                    starting = gateway.dispatcher.start(principal, run_request, RequestId(new_id("req")))
+                    accepted = await opened.enter_async_context(starting)
                 stream = SseStream(
                     gateway,
                     principal,
@@ -137,10 +172,7 @@ class HttpApi:
     # --- threads ------------------------------------------------------------------------------------------------------
 
     async def threads(self, request: Request, principal: Principal) -> Answer:
-        limit = request.integer("limit")
-        limit = DEFAULT_PAGE if limit is None else limit
-        if not 1 <= limit <= MAX_PAGE:
-            raise RequestError("bad_request", f"limit is from 1 to {MAX_PAGE}")
+        limit = request.limit()
         before = _read_page(request.query("cursor"))
         rows = await self._gateway.dispatcher.threads(principal.user_id, limit + 1, before)
         page = rows[:limit]
@@ -188,11 +220,13 @@ class HttpApi:
         cursor = _cursor(request)
         thread_id = request.name("thread_id")
         with gateway.admit_stream(principal, request.client, request.headers) as reservation:
-            async with gateway.dispatcher.opened(principal, thread_id) as log:
-                try:
-                    seq, snapshot = await self._start_position(request, log, cursor)
-                except LogDeletedError:
-                    raise RequestError("not_found", "there is no such thread") from None
+            async with AsyncExitStack() as opened:
+                async with self.in_time():
+                    log = await opened.enter_async_context(gateway.dispatcher.opened(principal, thread_id))
+                    try:
+                        seq, snapshot = await self._start_position(request, log, cursor)
+                    except LogDeletedError:
+                        raise RequestError("not_found", "there is no such thread") from None
                 stream = SseStream(gateway, principal, reservation, log, seq, snapshot=snapshot)
                 await stream.serve(request.receive, send, self._send_patience(request))
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from goldenpath.runtime.gateway.connection import Connection
 from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.handshake import WebSocketVersionError, read_key
 from goldenpath.runtime.gateway.picows_socket import PicowsLogs, PicowsSocket, hand_over
@@ -20,7 +19,6 @@ from goldenpath.wire.errors import RequestError
 if TYPE_CHECKING:
     from goldenpath.runtime.gateway.gateway import Gateway
 
-PATH: Final = b"/v1/ws"
 EARLY_BYTES: Final = 64 * 1024
 """How much a client may send before its upgrade was answered."""
 MAX_HEAD: Final = 64 * 1024
@@ -35,7 +33,8 @@ _VERSIONS: Final = {"1.0", "1.1"}
 
 
 class GatewayProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol that hands `/v1/ws` to picows. Use `protocol_class` to bind it to a gateway.
+    """uvicorn's HTTP protocol that hands the paths of `Gateway.sockets` to picows. Use `protocol_class` to bind it to a
+    gateway.
 
     It bounds what uvicorn leaves open: how long a request's head may be, and how long it may take to come, and how long
     a client may take nothing of an answer. A client that is silent for two heartbeats in the middle of a head is
@@ -50,6 +49,8 @@ class GatewayProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._early: bytearray | None = None
+        self._asked_at = 0.0
+        """When the request began to come."""
         self._head_size: int | None = None
         """How much of a head came that is not complete; None outside of one."""
         self._head_timer: asyncio.TimerHandle | None = None
@@ -72,6 +73,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._asked_at = self.gateway.clock.monotonic()
         self.scope["extensions"] = {WRITE_TIMEOUT: {}}
         self._parts_left = MAX_PARTS * PART_BYTES
         self._await_head()
@@ -210,23 +212,28 @@ class GatewayProtocol(HttpToolsProtocol):
         """Check everything, then hand over."""
         gateway = self.gateway
         try:
-            if self.url.partition(b"?")[0] != PATH:
+            path = gateway.sockets.get(self.url.partition(b"?")[0].decode("latin-1"))
+            if path is None:
                 raise RequestError("not_found", "there is no WebSocket at this path")  # noqa: TRY301
             key = read_key(self.scope["method"], self.scope["http_version"], self.headers)
-            upgrade = await gateway.admit_upgrade(self.client, self.headers)
+            upgrade = await gateway.admit_upgrade(path, self.client, self.headers)
         except WebSocketVersionError as error:
             self._answer(problem(error, status=426, headers=((b"sec-websocket-version", b"13"),)))
             return
         except RequestError as error:
             self._answer(problem(error))
             return
-        socket = PicowsSocket(gateway.settings.max_message_bytes)
-        socket.connection = connection = Connection(gateway, socket, upgrade.principal, upgrade.reservation)
+        socket = PicowsSocket(path.max_message_bytes)
+        socket.connection = connection = upgrade.connect(socket)
         try:
-            if not self.transport.is_closing():
+            if self.transport.is_closing():
+                gateway.upgrade_abandoned(self._asked_at)
+            else:
                 hand_over(self.transport, socket, key, upgrade.subprotocol, bytes(self._early or b""), self.logs)
+                gateway.upgraded(self._asked_at, upgrade)
         except Exception as error:  # noqa: BLE001 - told and logged
             fault = told(error, "upgrade_failed")
+            gateway.upgrade_broke()
             if self.transport.get_protocol() is self:
                 self._answer(problem(fault))
             else:  # picows may have answered

@@ -80,6 +80,8 @@ def _operation(route: Route, by_type: dict[Any, dict[str, Any]]) -> dict[str, An
             }
             schema = {"allOf": [schema, named]}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if route.permission is not None:
+        operation["description"] = f"Needs the permission `{route.permission}`."
     if route.needs_token:
         operation["security"] = [{"bearer": []}]
     return operation

@@ -1,6 +1,6 @@
-"""The chat page and its files, held in memory: a path is looked up, never opened.
+"""The chat page, the operator page and their files, held in memory: a path is looked up, never opened.
 
-The page says how one can log in, which depends on the settings; everything else of it is the same everywhere.
+A page says how one can log in, which depends on the settings; everything else of it is the same everywhere.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 from goldenpath.runtime.gateway.request import Answer, Request
 from goldenpath.runtime.gateway.routes import Route
 from goldenpath.runtime.settings import Settings
+from goldenpath.vendor import uplot
 from goldenpath.wire.errors import RequestError
 
 _POLICY: Final = (
@@ -30,21 +31,29 @@ PAGE_HEADERS: Final = (
     (b"cache-control", b"no-cache"),
 )
 _CHAT: Final = "chat.html"
+_DASHBOARD: Final = "dashboard.html"
+_LOGIN: Final = "login.html"
+_LOGIN_PLACE: Final = b"<!-- login.html -->"
+"""Stands in a page where the login belongs, which is the same in all of them."""
 _WAYS_IN: Final = b'data-registration="" data-issuers=""'
-"""Stands in the chat page where the ways to log in belong."""
+"""Stands in the login where the ways to log in belong."""
 
 
 class Pages:
     """The files of one server's pages."""
 
     def __init__(self, settings: Settings) -> None:
-        registration = "open" if settings.registration_open else "closed"
+        registration = "open" if settings.registration else "closed"
         issuers = html.escape(" ".join(each.issuer for each in settings.issuers))
         self._ways_in = f'data-registration="{registration}" data-issuers="{issuers}"'.encode()
 
     def routes(self) -> list[Route]:
         return [
             Route("GET", "/", "chat", "The chat page", 200, "pages", open=self.chat, media_type="text/html"),
+            Route(
+                "GET", "/dashboard", "dashboard", "The operator page", 200, "pages", open=self.dashboard,
+                media_type="text/html",
+            ),
             Route(
                 "GET", "/assets/{path:path}", "asset", "A file of the pages", 200, "pages", errors=("not_found",),
                 open=self.asset, media_type="*/*",
@@ -54,6 +63,9 @@ class Pages:
     async def chat(self, request: Request) -> Answer:
         return _fresh(self._files[_CHAT], request)
 
+    async def dashboard(self, request: Request) -> Answer:
+        return _fresh(self._files[_DASHBOARD], request)
+
     async def asset(self, request: Request) -> Answer:
         found = self._files.get(request.path["path"])
         if found is None:
@@ -62,10 +74,12 @@ class Pages:
 
     @cached_property
     def _files(self) -> dict[str, Answer]:
+        pages = files("goldenpath.runtime.gateway") / "pages"
+        login = (pages / _LOGIN).read_bytes().replace(_WAYS_IN, self._ways_in)
         found = {}
-        for path, entry in _walk(files("goldenpath.runtime.gateway") / "pages", ""):
+        for path, entry in (*_walk(pages, ""), *_walk(uplot(), "uplot/")):
             body = entry.read_bytes()
-            found[path] = _file(path, body.replace(_WAYS_IN, self._ways_in) if path == _CHAT else body)
+            found[path] = _file(path, body.replace(_LOGIN_PLACE, login) if path in (_CHAT, _DASHBOARD) else body)
         return found
 
 

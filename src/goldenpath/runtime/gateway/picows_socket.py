@@ -24,8 +24,7 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from goldenpath.runtime.gateway.connection import Connection
-from goldenpath.runtime.gateway.ws_transport import HIGH_WATER
+from goldenpath.runtime.gateway.ws_transport import HIGH_WATER, WsConnection
 from goldenpath.wire.errors import TOO_BIG
 
 COPIED_BYTES: Final = 4096
@@ -92,7 +91,7 @@ class PicowsSocket(WSListener):
         self._closing = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
-        self.connection: Connection
+        self.connection: WsConnection
 
     # --- WsTransport --------------------------------------------------------------------------------------------------
 
@@ -279,7 +278,7 @@ def hand_over(
     )  # fmt: skip
     # What picows needs of the upgrade, in the form it understands: it refuses Firefox's "keep-alive, Upgrade".
     upgrade = (
-        b"GET /v1/ws HTTP/1.1\r\nHost: goldenpath\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET / HTTP/1.1\r\nHost: goldenpath\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % key
     )
     protocol.socket = socket

@@ -24,6 +24,10 @@ WRITE_TIMEOUT: Final = "goldenpath.write_timeout"
 _PROBLEM: Final = b"application/problem+json"
 _JSON: Final = b"application/json"
 _WITHOUT_BODY: Final = {204, 304}
+DEFAULT_PAGE: Final = 50
+"""How many rows a page has where nobody says."""
+MAX_PAGE: Final = 200
+"""How many it may have."""
 MAX_INTEGER: Final = 10**18 - 1
 """The largest number that a query may hold."""
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
@@ -101,6 +105,14 @@ class Request:
         if not _DIGITS.fullmatch(value):
             raise RequestError("bad_request", f"{name} is not a whole number")
         return int(value)
+
+    def limit(self, default: int = DEFAULT_PAGE, most: int = MAX_PAGE) -> int:
+        """The query parameter `limit`: how many at most are asked for. Raises `RequestError` (`bad_request`)."""
+        given = self.integer("limit")
+        limit = default if given is None else given
+        if not 1 <= limit <= most:
+            raise RequestError("bad_request", f"limit is from 1 to {most}")
+        return limit
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises `RequestError` (`payload_too_large`) over `limit` bytes and (`timeout`) where it does
@@ -218,3 +230,9 @@ def problem(error: RequestError, *, status: int | None = None, headers: tuple[tu
     if error.retry_after is not None:
         extra.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     return Answer(document.status, msgspec.json.encode(document), _PROBLEM, tuple(extra))
+
+
+def no_upgrade() -> Answer:
+    """The answer to a plain request of a WebSocket's path."""
+    error = RequestError("bad_request", "this is the path of a WebSocket: ask for an upgrade")
+    return problem(error, status=426, headers=((b"upgrade", b"websocket"), (b"connection", b"upgrade")))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from goldenpath.runtime.context import Principal
+from goldenpath.runtime.context import Principal, check_permission
 from goldenpath.runtime.gateway.faults import told
 from goldenpath.runtime.gateway.http import HttpApi
 from goldenpath.runtime.gateway.request import MAX_INTEGER, Answer, ClientGoneError, Request, problem
@@ -52,6 +52,8 @@ class Route(msgspec.Struct, frozen=True):
     parameters: tuple[Parameter, ...] = ()
     media_type: str = "application/json"
     """Of a complete answer."""
+    permission: str | None = None
+    """What a principal needs beside a token; None: nothing. Whoever lacks it gets `forbidden`."""
     upgrade: bool = False
     """Whether it is for upgrades, which another protocol answers; a plain request is a 426."""
 
@@ -61,10 +63,13 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def all_errors(self) -> tuple[ErrorName, ...]:
-        with_token: tuple[ErrorName, ...] = ("unauthorized", "upstream_unavailable") if self.needs_token else ()
+        with_token: tuple[ErrorName, ...] = ()
+        if self.needs_token:
+            with_token = ("unauthorized", "upstream_unavailable", "rate_limited", "timeout")
+        with_permission: tuple[ErrorName, ...] = ("forbidden",) if self.permission else ()
         with_body: tuple[ErrorName, ...] = ("bad_request", "payload_too_large", "timeout") if self.body else ()
         faults: tuple[ErrorName, ...] = ("overloaded", "internal")
-        return tuple(dict.fromkeys((*with_token, *with_body, *self.errors, *faults)))
+        return tuple(dict.fromkeys((*with_token, *with_permission, *with_body, *self.errors, *faults)))
 
 
 _SEQ = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
@@ -79,7 +84,8 @@ def routes(api: HttpApi) -> list[Route]:
     return [
         Route(
             "POST", "/v1/auth/register", "register", "Create a user and log in", 201, "auth",
-            errors=("forbidden", "conflict"), body=answers.Credentials, answer=answers.Tokens, open=api.register,
+            errors=("forbidden", "conflict", "rate_limited"), body=answers.Credentials, answer=answers.Tokens,
+            open=api.register,
         ),
         Route(
             "POST", "/v1/auth/login", "login", "Log in with e-mail and password", 200, "auth",
@@ -91,7 +97,7 @@ def routes(api: HttpApi) -> list[Route]:
         ),
         Route(
             "POST", "/v1/auth/simulate", "simulate", "Log in as a simulated user, never in production", 200, "auth",
-            errors=("unauthorized", "forbidden", "not_configured"),
+            errors=("unauthorized", "forbidden", "not_configured", "rate_limited"),
             body=answers.SimulateRequest, answer=answers.Tokens, open=api.simulate,
             parameters=(Parameter("X-Simulation-Key", "header", {"type": "string"}, "The simulation key."),),
         ),
@@ -105,7 +111,7 @@ def routes(api: HttpApi) -> list[Route]:
             "POST", "/v1/agents/{agent}/run", "run_agent", "Run an agent; AG-UI events of this run over SSE", 200,
             "agents",
             errors=(
-                "unknown_agent", "not_found", "conflict", "quota_exceeded", "rate_limited", "queue_full", "draining",
+                "unknown_agent", "not_found", "conflict", "quota_exceeded", "queue_full", "draining",
             ),
             body=RunAgentInput, stream=api.run_agent,
         ),
@@ -127,15 +133,15 @@ def routes(api: HttpApi) -> list[Route]:
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/messages", "messages", "The history", 200, "threads",
-            errors=("bad_request", "not_found", "rate_limited"), answer=answers.Messages, own=api.messages,
+            errors=("bad_request", "not_found"), answer=answers.Messages, own=api.messages,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/ends", "ends", "How its runs ended, where they did not just finish", 200,
-            "threads", errors=("bad_request", "not_found", "rate_limited"), answer=answers.Ends, own=api.ends,
+            "threads", errors=("bad_request", "not_found"), answer=answers.Ends, own=api.ends,
         ),
         Route(
             "GET", "/v1/threads/{thread_id}/events", "events", "The log after a cursor, then live, over SSE", 200,
-            "threads", errors=("bad_request", "not_found", "rate_limited", "draining"), stream=api.events,
+            "threads", errors=("bad_request", "not_found", "draining"), stream=api.events,
             parameters=(
                 Parameter("after", "query", _SEQ, "The last seq that was seen."),
                 Parameter("epoch", "query", _string(EPOCH_PATTERN), "Its epoch."),
@@ -183,7 +189,14 @@ class Endpoint:
         if route.open is not None:
             return await route.open(request)
         principal = await self._api.principal(request)
-        if route.own is not None:
+        if route.permission is not None:  # operators may always act
+            check_permission(principal, route.permission)
+        elif route.body is None:  # one with a body is counted by its size, once that is known
+            self._api.count(principal)
+        if route.own is not None and route.body is None:
+            async with self._api.in_time():
+                return await route.own(request, principal)
+        if route.own is not None:  # its body has a time of its own
             return await route.own(request, principal)
         assert route.stream is not None
         await route.stream(request, principal, send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -11,32 +12,47 @@ from starlette.routing import BaseRoute, Router, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from goldenpath.runtime.breakers import Breakers
+from goldenpath.runtime.degradation import Degradation
 from goldenpath.runtime.gateway.asgi_socket import refuse_upgrade, serve_asgi_socket
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.http import HttpApi
 from goldenpath.runtime.gateway.openapi import openapi
 from goldenpath.runtime.gateway.pages import Pages
 from goldenpath.runtime.gateway.probes import Probes
-from goldenpath.runtime.gateway.request import Answer, Request, problem
+from goldenpath.runtime.gateway.request import Answer, Request, no_upgrade, problem
 from goldenpath.runtime.gateway.routes import Endpoint, Route, routes
+from goldenpath.runtime.gateway.upgrade import SocketPath
+from goldenpath.runtime.startup import Startup
 from goldenpath.wire.errors import RequestError
 
 
 class Site:
-    """The ASGI app of one server. `table` is everything that it answers over HTTP."""
+    """The ASGI app of one server. `admin` are the operators' calls, `table` is everything that it answers over HTTP."""
 
-    def __init__(self, gateway: Gateway, registry: CollectorRegistry, version: str) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        registry: CollectorRegistry,
+        version: str,
+        admin: Iterable[Route],
+        *,
+        startup: Startup,
+        breakers: Breakers,
+        degradation: Degradation,
+    ) -> None:
         self._version = version
         api = HttpApi(gateway)
         self.table: list[Route] = [
             *routes(api),
             Route("GET", "/v1/ws", "socket", "Open a WebSocket", 101, "socket", open=_socket, upgrade=True),
-            *Probes(gateway, registry, version).routes(),
+            *Probes(gateway, registry, version, startup=startup, breakers=breakers, degradation=degradation).routes(),
+            *admin,
             *Pages(gateway.settings).routes(),
             Route("GET", "/openapi.json", "openapi", "This document", 200, "pages", open=self._openapi),
         ]
         self.routes: list[BaseRoute] = [
-            WebSocketRoute("/v1/ws", _Socket(gateway)),
+            *(WebSocketRoute(path, _Socket(gateway, socket)) for path, socket in gateway.sockets.items()),
             *(
                 StarletteRoute(path, _Methods(endpoints), methods=list(endpoints))
                 for path, endpoints in _by_path(api, self.table).items()
@@ -50,7 +66,7 @@ class Site:
             router = CORSMiddleware(
                 router,
                 allow_origins=list(origins),
-                allow_methods=["GET", "POST", "DELETE"],
+                allow_methods=["GET", "POST", "PUT", "DELETE"],
                 allow_headers=["authorization", "content-type", "last-event-id"],
             )
         self._app = router
@@ -93,18 +109,18 @@ class _Methods:
 
 async def _socket(request: Request) -> Answer:  # noqa: ARG001 - the calls' one form
     """A plain GET of the WebSocket's path."""
-    error = RequestError("bad_request", "this is the path of a WebSocket: ask for an upgrade")
-    return problem(error, status=426, headers=((b"upgrade", b"websocket"), (b"connection", b"upgrade")))
+    return no_upgrade()
 
 
 class _Socket:
-    """The WebSocket route as an ASGI app."""
+    """The WebSocket route of one path as an ASGI app."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, path: SocketPath) -> None:
         self._gateway = gateway
+        self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await serve_asgi_socket(self._gateway, scope, receive, send)
+        await serve_asgi_socket(self._gateway, self._path, scope, receive, send)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001

@@ -110,14 +110,19 @@ class SseStream:
             await self._follow(send)
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except StoreError:
+            self._count_undelivered()
             _logger.exception("replay_failed")
         except asyncio.CancelledError:
             if not self._too_slow or self._task is None or self._task.uncancel() > 0:
                 raise
+            self._count_undelivered()
         finally:
             watcher.cancel()
             self._gateway.peers.remove(self)
             self._gateway.event_log.unsubscribe(self._follower)
+
+    def _count_undelivered(self) -> None:
+        self._gateway.undelivered += self._log.visible - self._follower.position
 
     async def _watch(self, receive: Receive) -> None:
         await disconnected(receive)
@@ -134,6 +139,9 @@ class SseStream:
                         await self._tell_lost(send)
                         return
                     break
+                if self._log.key.user_id != self.principal.user_id:
+                    self._gateway.isolation.violated(self._log.key, self.principal.user_id)
+                    return
                 if self._run is not None and batch.run_id != self._run.run_id:
                     follower.position = batch.last_seq
                     continue
@@ -144,6 +152,7 @@ class SseStream:
                         messages.append(self._message(seq, shown))
                 follower.position = batch.last_seq
                 await self._send_body(send, b"".join(messages))
+                self._gateway.delivered += len(messages)
                 if self._run is not None and batch.events[-1].startswith(_TERMINAL):
                     return
             if self._ended.is_set():

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from goldenpath.runtime.gateway.isolation import BROKEN
 from goldenpath.runtime.gateway.ws_transport import HIGH_WATER, WsTransport
 from goldenpath.runtime.interfaces import StoreError
 from goldenpath.runtime.thread_log import Batch, Follower, ThreadLog
 from goldenpath.wire.commands import EVENT_FRAME, event_frame_start
 from goldenpath.wire.errors import INTERNAL, TOO_SLOW
-from goldenpath.wire.ids import RunId
+from goldenpath.wire.ids import RunId, UserId
 
 if TYPE_CHECKING:
     from goldenpath.runtime.gateway.gateway import Gateway
@@ -51,21 +52,33 @@ class Subscription:
 
 
 class Subscriptions:
-    """What one connection follows. `fail` is called with a close code and a reason where events cannot be served,
-    `deleted` with the id of a thread that is gone."""
+    """What one connection of the user `user_id` follows. `fail` is called with a close code and a reason where events
+    cannot be served, `deleted` with the id of a thread that is gone."""
 
-    __slots__ = ("_by_thread", "_closed", "_deleted", "_fail", "_flush_due", "_gateway", "_transport", "_turn")
+    __slots__ = (
+        "_by_thread",
+        "_closed",
+        "_deleted",
+        "_fail",
+        "_flush_due",
+        "_gateway",
+        "_transport",
+        "_turn",
+        "_user_id",
+    )
 
     def __init__(
         self,
         gateway: Gateway,
         transport: WsTransport,
+        user_id: UserId,
         *,
         fail: Callable[[int, str], None],
         deleted: Callable[[str], None],
     ) -> None:
         self._gateway = gateway
         self._transport = transport
+        self._user_id = user_id
         self._fail = fail
         self._deleted = deleted
         self._by_thread: dict[str, Subscription] = {}
@@ -79,6 +92,11 @@ class Subscriptions:
 
     def __contains__(self, thread_id: str) -> bool:
         return thread_id in self._by_thread
+
+    @property
+    def behind(self) -> int:
+        """How many events wait to be sent."""
+        return sum(each.follower.log.visible - each.follower.position for each in self._by_thread.values())
 
     def subscribe(self, log: ThreadLog, seq: int, snapshot: bytes | None = None) -> None:
         """Follow `log` after `seq`. `snapshot` is sent first, as the event `seq`: for a gap."""
@@ -158,6 +176,10 @@ class Subscriptions:
                 turn.popleft()
                 subscription.queued = False
                 continue
+            if follower.log.key.user_id != self._user_id:
+                self._gateway.isolation.violated(follower.log.key, self._user_id)
+                self._fail(INTERNAL, BROKEN)
+                return
             if batch.run_id != subscription.run_id:
                 subscription.run_id = batch.run_id
                 subscription.frame_start = event_frame_start(subscription.thread_id, batch.run_id)
@@ -167,6 +189,7 @@ class Subscriptions:
                 size += len(event)
                 seq += 1
             follower.position = seq - 1
+            self._gateway.delivered += len(batch.events)
             if not follower.behind:
                 turn.popleft()
                 subscription.queued = False

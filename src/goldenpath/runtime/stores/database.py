@@ -14,16 +14,23 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
-from goldenpath.runtime.interfaces import StoreError
+from goldenpath.runtime.breakers import Breakers
+from goldenpath.runtime.deadlines import Deadlines, TimedOut
+from goldenpath.runtime.dependencies import DependencyUnavailableError
+from goldenpath.runtime.interfaces import StoreError, StoreRefusedError, StoreTimedOutError
 from goldenpath.runtime.stores.checkpoints import Checkpoints
 
 T = TypeVar("T")
 Durability = Literal["process", "power"]
+
+READS: Final = "database:read"
+WRITES: Final = "database:write"
+"""What circuit breakers know reading and writing as: a file that is locked, or on a full disk, is read all the same."""
 
 SCHEMA_VERSION = 1
 
@@ -48,9 +55,18 @@ class Database:
     """
 
     def __init__(
-        self, path: Path, schema: Iterable[str], *, durability: Durability = "process", readers: int = 2
+        self,
+        path: Path,
+        schema: Iterable[str],
+        *,
+        durability: Durability = "process",
+        readers: int = 2,
+        breakers: Breakers | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         self.path = path
+        self._breakers = breakers
+        self._deadlines = deadlines
         self._schema = tuple(schema)
         self._synchronous = "FULL" if durability == "power" else "NORMAL"
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -144,22 +160,65 @@ class Database:
         connection.execute("PRAGMA cache_size = -16384")
         return connection
 
-    async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, call: Callable[[sqlite3.Connection], T], *, insist: bool = False) -> T:
         """Run `call` on the writer thread inside one transaction: committed when it returns, undone when it raises.
 
-        Raises `StoreError` for any SQLite error, else what `call` raises.
+        Raises `StoreError` for any SQLite error, else what `call` raises. After too many that failed, or were slow,
+        `StoreRefusedError`, at once; but not for who must `insist`, and by whose success writing is open to all again.
         """
+        breakers = self._breakers
+        if breakers is None:
+            return await self._write(call)
+        if not insist:
+            with self._asking(breakers, WRITES):
+                return await self._write(call)
+        began = breakers.now()
+        try:
+            result = await self._write(call)
+        except StoreError:
+            breakers.saw(WRITES, began, failed=True)
+            raise
+        breakers.saw(WRITES, began, failed=False)
+        return result
+
+    async def _write(self, call: Callable[[sqlite3.Connection], T]) -> T:
         if self._loop is None or self._writer is None:
             raise StoreError("the database is not open")
         future: asyncio.Future[object] = self._loop.create_future()
         self._jobs.put(_Job(call, future))
         return await future  # type: ignore[return-value]
 
-    async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `call` on a reader thread. Raises `StoreError` for any SQLite error, else what `call` raises."""
+    async def read(self, call: Callable[[sqlite3.Connection], T], *, patient: bool = False) -> T:
+        """Run `call` on a reader thread. Raises `StoreError` for any SQLite error, else what `call` raises; after
+        `database_timeout` `StoreTimedOutError`, unless who asks is `patient`; after too many that failed, or were slow,
+        `StoreRefusedError`, at once."""
         if self._loop is None:
             raise StoreError("the database is not open")
-        return await self._loop.run_in_executor(self._readers, self._read, call)
+        if self._breakers is None:
+            return await self._read_in_time(call, patient=patient)
+        with self._asking(self._breakers, READS):
+            return await self._read_in_time(call, patient=patient)
+
+    async def _read_in_time(self, call: Callable[[sqlite3.Connection], T], *, patient: bool) -> T:
+        assert self._loop is not None
+        reading = self._loop.run_in_executor(self._readers, self._read, call)
+        if patient or self._deadlines is None:
+            return await reading
+        try:
+            async with self._deadlines.within(self._deadlines.start("database")):
+                return await reading
+        except TimedOut as late:
+            raise StoreTimedOutError(late.message) from None
+
+    @contextlib.contextmanager
+    def _asking(self, breakers: Breakers, dependency: str) -> Iterator[None]:
+        """Tell the circuit breaker how what is in the block ends. Raises `StoreRefusedError`."""
+        with contextlib.ExitStack() as asked:
+            try:
+                asked.enter_context(breakers.call(dependency))
+            except DependencyUnavailableError as error:
+                raise StoreRefusedError(error.retry_after or 1.0) from None
+            yield
 
     def _read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         try:

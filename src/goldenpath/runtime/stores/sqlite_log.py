@@ -101,10 +101,10 @@ class SqliteLog:
         self._database = database
 
     async def commit(self, commit: Commit) -> None:
-        await self._database.write(lambda connection: _write(connection, commit))
+        await self._database.write(lambda connection: _write(connection, commit), insist=True)
 
     async def recover(self) -> tuple[int, list[Unfinished]]:
-        return await self._database.read(_recover)
+        return await self._database.read(_recover, patient=True)
 
     async def thread(self, key: ThreadKey) -> ThreadRow | None:
         row = await self._database.read(

@@ -37,7 +37,7 @@ export class Api {
   /** End the login on the server and here. Here it ends in any case; rejects when the server was not told. */
   async logout() {
     try {
-      await this.#call("POST", "v1/auth/logout");
+      await this.call("POST", "v1/auth/logout");
     } finally {
       this.#session.end("logout");
     }
@@ -45,46 +45,47 @@ export class Api {
 
   /** Who is logged in; also the way to ask whether the server answers and the token is good. */
   me() {
-    return this.#call("GET", "v1/auth/me");
+    return this.call("GET", "v1/auth/me");
   }
 
   async agents() {
-    return (await this.#call("GET", "v1/agents")).agents;
+    return (await this.call("GET", "v1/agents")).agents;
   }
 
   /** A page of threads, newest first, and the cursor of the next page (null: there is none). */
   threads(cursor = null, limit = 30) {
     const query = new URLSearchParams({ limit: String(limit) });
     if (cursor !== null) query.set("cursor", cursor);
-    return this.#call("GET", `v1/threads?${query}`);
+    return this.call("GET", `v1/threads?${query}`);
   }
 
   thread(threadId) {
-    return this.#call("GET", `v1/threads/${encodeURIComponent(threadId)}`);
+    return this.call("GET", `v1/threads/${encodeURIComponent(threadId)}`);
   }
 
   messages(threadId) {
-    return this.#call("GET", `v1/threads/${encodeURIComponent(threadId)}/messages`);
+    return this.call("GET", `v1/threads/${encodeURIComponent(threadId)}/messages`);
   }
 
   /** How the thread's runs ended, where they did not just finish: what the messages do not say. */
   ends(threadId) {
-    return this.#call("GET", `v1/threads/${encodeURIComponent(threadId)}/ends`);
+    return this.call("GET", `v1/threads/${encodeURIComponent(threadId)}/ends`);
   }
 
   run(threadId, runId) {
-    return this.#call("GET", `v1/threads/${encodeURIComponent(threadId)}/runs/${encodeURIComponent(runId)}`);
+    return this.call("GET", `v1/threads/${encodeURIComponent(threadId)}/runs/${encodeURIComponent(runId)}`);
   }
 
   deleteThread(threadId) {
-    return this.#call("DELETE", `v1/threads/${encodeURIComponent(threadId)}`);
+    return this.call("DELETE", `v1/threads/${encodeURIComponent(threadId)}`);
   }
 
   #plain(method, path, body) {
     return request(this.#fetch, method, new URL(path, this.#base), { body });
   }
 
-  async #call(method, path, body) {
+  /** Any call of the server; `path` is relative to the page. Rejects with `Problem`. */
+  async call(method, path, body) {
     const url = new URL(path, this.#base);
     const user = this.#session.login?.user_id;
     const token = await this.#session.token();

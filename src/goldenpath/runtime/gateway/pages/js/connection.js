@@ -63,8 +63,9 @@ export class Connection {
    * @param {() => number} parts.random
    * @param {{state(state: State): void, event(threadId: string, frame: object): void, deleted(threadId: string): void,
    *   missing(threadId: string): void, problem(threadId: string, problem: Problem): void,
-   *   expiring(seconds: number): void}} parts.on what happens: the state changed; the next event of a thread; the
-   *   thread was deleted; it is not there; it cannot be followed; the token ends in so many seconds
+   *   expiring(seconds: number): void, other?(frame: object): void}} parts.on what happens: the state changed; the next
+   *   event of a thread; the thread was deleted; it is not there; it cannot be followed; the token ends in so many
+   *   seconds; a frame came that only the socket of `open` has
    */
   constructor({ open, token, clock, random, on }) {
     this.#open = open;
@@ -213,6 +214,7 @@ export class Connection {
     else if (frame.type === "welcome") this.#welcome(frame);
     else if (frame.type === "token_expiring") this.#on.expiring(frame.expires_in);
     else if (frame.type === "detached") this.#detached(frame);
+    else this.#on.other?.(frame);
   }
 
   #welcome(frame) {

@@ -43,13 +43,16 @@ export class LoginView {
   /** @type {"login" | "register" | "token"} */
   #mode = "login";
   #busy = false;
+  #words;
 
   /**
    * @param {{login(email: string, password: string): Promise<void>, register: Function,
    *   token(token: string): Promise<void>}} actions
+   * @param {{title?: string, lead?: string}} words what a page says instead of the chat's welcome
    */
-  constructor(actions) {
+  constructor(actions, words = {}) {
     this.#actions = actions;
+    this.#words = { ...WORDS, login: { ...WORDS.login, ...words } };
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
@@ -104,7 +107,7 @@ export class LoginView {
 
   #setMode(mode) {
     this.#mode = mode;
-    const words = WORDS[mode];
+    const words = this.#words[mode];
     const byToken = mode === "token";
     setText(byId("login-title"), words.title);
     setText(byId("login-lead"), byToken ? `Your account is at ${this.#providerNames}. Bring an access token from there.` : words.lead);
@@ -154,7 +157,7 @@ export class LoginView {
   #setBusy(busy) {
     this.#busy = busy;
     this.#submit.setAttribute("aria-disabled", String(busy));
-    setText(this.#submit, WORDS[this.#mode][busy ? "busy" : "submit"]);
+    setText(this.#submit, this.#words[this.#mode][busy ? "busy" : "submit"]);
   }
 
   #refuse(text, input) {

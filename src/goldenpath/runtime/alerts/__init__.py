@@ -1,0 +1,1 @@
+"""Alerts: rules over named signals, who is told, and what is done."""

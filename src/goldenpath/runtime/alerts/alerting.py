@@ -1,0 +1,111 @@
+"""The alerts of a running server: looks at the signals again and again, tells who is to be told, acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import structlog
+
+from goldenpath.clock import Clock
+from goldenpath.runtime.alerts.alerts import SILENCE, Alerts, Change, Reading
+from goldenpath.runtime.alerts.delivery import Delivery
+from goldenpath.runtime.signals import Signals
+
+_logger = structlog.get_logger("goldenpath.alerts")
+
+INTERVAL: Final = 5.0
+"""Seconds between two looks."""
+
+
+class Alerting:
+    """`set_trigger` is told, by an alert's name, why a roll-back is called for, and with None that it is no more; it
+    must not wait. `listeners` are shown every change that is no reminder. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        delivery: Delivery,
+        signals: Signals,
+        clock: Clock,
+        *,
+        set_trigger: Callable[[str, str | None], object],
+    ) -> None:
+        self.alerts = alerts
+        self.delivery = delivery
+        self._signals = signals
+        self._clock = clock
+        self._set_trigger = set_trigger
+        self.listeners: list[Callable[[Change], object]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look every `INTERVAL` seconds while the context is open; at its end what is to be told is, for two seconds at
+        most. Raises `AlertsError` where a receiver cannot be one."""
+        await self.delivery.start()
+        task = asyncio.create_task(self._watch(), name="goldenpath-alerts")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.delivery.stop()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(INTERVAL)
+            self.look()
+
+    def look(self) -> None:
+        """Look now. Whatever a signal, a listener or the roll-back raises is logged, and the others go on."""
+        now = self._clock.monotonic()
+        readings = {signal: self._reading(signal, now) for signal in self.alerts.signals}
+        for change in self.alerts.look(readings, now=now, time=self._clock.time()):
+            self._act(change)
+
+    def test(self) -> list[str]:
+        """Tell every receiver that this is a test. Returns their names."""
+        now = self._clock.time()
+        return self.delivery.tell(
+            Change(
+                alert="test",
+                state="firing",
+                severity="info",
+                actions=("page", "chat"),
+                summary="This is a test: whoever reads it is told of alerts.",
+                signal="test",
+                bound="> 0",
+                value=1.0,
+                since=now,
+                at=now,
+            )
+        )
+
+    def _reading(self, signal: str, now: float) -> Reading:
+        try:
+            return Reading(self._signals.read(signal, now), self._signals.samples(signal, now))
+        except Exception:
+            _logger.exception("signal_not_read", signal=signal)
+            return SILENCE
+
+    def _act(self, change: Change) -> None:
+        log = _logger.info if change.state == "resolved" else _logger.warning
+        log(f"alert_{change.state}", alert=change.alert, signal=change.signal, value=change.value, bound=change.bound)
+        self.delivery.tell(change)
+        if change.reminder:
+            return
+        for listener in self.listeners:
+            self._do(partial(listener, change), change)
+        if "rollback" in change.actions:
+            why = f"{change.signal} {change.bound}" if change.state == "firing" else None
+            self._do(partial(self._set_trigger, f"alert {change.alert}", why), change)
+
+    def _do(self, work: Callable[[], object], change: Change) -> None:
+        try:
+            work()
+        except Exception:
+            _logger.exception("alert_action_failed", alert=change.alert)

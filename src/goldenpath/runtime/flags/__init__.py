@@ -1,0 +1,1 @@
+"""Feature flags: what is switched and rolled out while the server runs."""

@@ -1,0 +1,205 @@
+"""Changing flags while the server runs: by operators' calls, and by a file that is watched.
+
+The file is where rules outlive the process. A change holds at once, whether the file takes it or not: a switch must
+work on a server whose disk is full. What the file did not take is tried again whenever it is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from goldenpath.clock import Clock
+from goldenpath.runtime.flags import file
+from goldenpath.runtime.flags.definition import FlagError
+from goldenpath.runtime.flags.flags import Change, Flags
+from goldenpath.runtime.flags.rule import Rule
+from goldenpath.runtime.offload import call_in_thread
+from goldenpath.runtime.operators import FILE, Actions
+
+AREA: Final = "flag"
+"""Of flags in the journal of operators."""
+
+_NOTHING: Final = object()
+_logger = structlog.get_logger("goldenpath.flags")
+
+
+class FlagStatistics(msgspec.Struct, frozen=True):
+    """The flags now."""
+
+    rules: int
+    """Flags that have a rule."""
+    changes: int
+    """Changes since the start."""
+    broken: int
+    """1 while the flags' file makes no sense or cannot be read, and the rules from before hold; else 0."""
+    unsaved: int
+    """Changes that hold, but that the file has not taken yet."""
+
+
+class FlagControl:
+    """Changes `flags`, records each change, and keeps them in the file at `path`; None: in memory only. The file is
+    looked at every `interval` seconds. Belongs to one event loop."""
+
+    def __init__(self, flags: Flags, actions: Actions, clock: Clock, path: Path | None, interval: float) -> None:
+        self.flags = flags
+        self.path = path
+        self.problem: str | None = None
+        """What is wrong with the file, while the rules from before hold; None: nothing."""
+        self._actions = actions
+        self._clock = clock
+        self._interval = interval
+        self._lock = asyncio.Lock()
+        self._seen: file.Signature | None = None
+        self._changes = 0
+        self._unsaved: dict[str, Rule | None] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take the rules of the file, and watch it while the context is open; at its end the file gets what it has not
+        taken yet, and the journal too. A file that makes no sense is told of in the log, and the flags have their
+        defaults."""
+        if self.path is not None:
+            await self._look(first=True)
+        task = asyncio.create_task(self._watch(), name="goldenpath-flags")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, *self._looks, return_exceptions=True)
+            await self._look()
+            await self._actions.settled()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(self._interval)
+            try:
+                await self._look()
+            except Exception:
+                _logger.exception("flags_watch_failed")
+
+    # --- the file -----------------------------------------------------------------------------------------------------
+
+    async def _look(self, *, first: bool = False) -> None:
+        """Take in what the file says where it changed, and give it what it has not taken yet."""
+        async with self._lock:
+            await self._take_in(first=first)
+            while self._unsaved and await self._save():
+                pass  # more may have been changed meanwhile
+
+    async def _take_in(self, *, first: bool = False) -> None:
+        if self.path is None:
+            return
+        try:
+            found = await call_in_thread(_changed, self.path, self._seen, first)
+            if found is None:
+                return
+            self._seen, rules = found
+            changes = self.flags.replace(_merged(rules, self._unsaved))
+        except FlagError as error:
+            self._tell_problem(str(error))
+            return
+        if self.problem is not None:
+            _logger.warning("flags_file_mended", path=str(self.path))
+            self.problem = None
+        for name in self.flags.unknown:
+            _logger.warning("flag_unknown", flag=name, path=str(self.path))
+        if first and changes:
+            held = {change.name: change.after and change.after.effect for change in changes}
+            self._actions.record(FILE, AREA, "load", str(self.path), after=held)
+            return
+        for change in changes:
+            self._record(change, (change.after and change.after.by) or FILE, (change.after and change.after.why) or "")
+
+    def _tell_problem(self, problem: str) -> None:
+        if problem != self.problem:
+            _logger.error("flags_file_broken", error=problem, held="the rules from before")
+        self.problem = problem
+
+    async def _save(self) -> bool:
+        """Have the file take what it has not taken. Returns whether it did; what fails is told, and stays to be tried
+        again."""
+        if self.path is None:
+            self._unsaved.clear()
+            return True
+        unsaved = dict(self._unsaved)
+        try:
+            await call_in_thread(_save, self.path, unsaved)
+        except FlagError as error:
+            _logger.error("flags_not_saved", flags=list(unsaved), error=str(error))  # noqa: TRY400
+            return False
+        for name, rule in unsaved.items():
+            if self._unsaved.get(name, _NOTHING) is rule:
+                del self._unsaved[name]
+        return True
+
+    def _begin_look(self) -> asyncio.Task[None]:
+        """In a task of its own: whoever waits for it and leaves must not leave a thread behind that writes what is old
+        by then."""
+        look = asyncio.get_running_loop().create_task(self._look())
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+        return look
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    def put(self, name: str, rule: Rule | None, actor: str, why: str) -> Change | None:
+        """Set a flag's rule (None: take it away), at once, and record it. `settled` waits for the file. Returns what
+        changed; None: nothing. Raises `UnknownFlag`, `FlagError`."""
+        if rule is not None:
+            rule = msgspec.structs.replace(rule, by=actor, why=why)
+        change = self.flags.put(name, rule)
+        if change is not None:
+            self._unsaved[name] = rule
+            self._record(change, actor, why)
+            if not self._looks:  # else the one that waits, or is at work and looks again, saves it too
+                self._begin_look()
+        return change
+
+    async def settled(self) -> bool:
+        """Wait until the file and the journal have what was changed. Returns whether the file does; where it does not,
+        the change holds as long as the process. Cancelling is safe: the file is given it at the next look."""
+        await asyncio.shield(self._begin_look())
+        await self._actions.settled()
+        return not self._unsaved and self.path is not None
+
+    def _record(self, change: Change, actor: str, why: str) -> None:
+        self._changes += 1
+        before, after = (None if rule is None else rule.effect for rule in (change.before, change.after))
+        action = "clear" if after is None else "set"
+        self._actions.record(actor, AREA, action, change.name, before=before, after=after, why=why)
+
+    def statistics(self) -> FlagStatistics:
+        return FlagStatistics(
+            rules=len(self.flags.rules),
+            changes=self._changes,
+            broken=int(self.problem is not None),
+            unsaved=len(self._unsaved),
+        )
+
+
+def _changed(
+    path: Path, seen: file.Signature | None, first: bool
+) -> tuple[file.Signature | None, dict[str, Rule]] | None:
+    """What the file is and says now; None: it is as it was `seen`."""
+    found = file.signature(path)
+    if found == seen and not first:
+        return None
+    return found, file.read(path)
+
+
+def _save(path: Path, changes: Mapping[str, Rule | None]) -> None:
+    file.edit(path, lambda rules: _merged(rules, changes), wait=False)
+
+
+def _merged(rules: Mapping[str, Rule], changes: Mapping[str, Rule | None]) -> dict[str, Rule]:
+    """`rules` with `changes` on top, of which None takes a rule away."""
+    merged: dict[str, Rule | None] = {**rules, **changes}
+    return {name: rule for name, rule in merged.items() if rule is not None}

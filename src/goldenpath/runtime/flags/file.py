@@ -1,0 +1,139 @@
+"""The file of the flags' rules: a TOML table for each flag. Blocking; nothing here knows which flags there are.
+
+Both the server and `goldenpath flags` write it, under a lock and by a rename, so that nobody reads half of it and no
+change gets lost between them. Whoever edits it by hand need not take the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from goldenpath.runtime.flags.definition import FlagError
+from goldenpath.runtime.flags.rule import Rule
+
+FILE_NAME: Final = "flags.toml"
+MAX_BYTES: Final = 512 * 1024
+"""The largest file that is read."""
+
+_HEAD: Final = (
+    "# Rules of feature flags, see docs/howto/flags.md. The server writes this file too: comments do not stay.\n"
+)
+
+Signature = tuple[int, int, int]
+
+
+class FlagsFileError(FlagError):
+    """The file cannot be read or written, or makes no sense; the message says where and why."""
+
+
+class FlagsFileBusy(FlagsFileError):
+    """Somebody else is about to write the file."""
+
+
+def signature(path: Path) -> Signature | None:
+    """Changes whenever the file does; None: there is no file. Raises `FlagsFileError`."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FlagsFileError(f"{path}: {error.strerror}") from None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def read(path: Path) -> dict[str, Rule]:
+    """The rules in the file; none where there is no file. Raises `FlagsFileError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise FlagsFileError(f"{path}: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise FlagsFileError(f"{path}: more than {MAX_BYTES} bytes")
+    try:
+        return decode(data.decode())
+    except ValueError as error:
+        raise FlagsFileError(f"{path}: {error}") from None
+
+
+def decode(text: str) -> dict[str, Rule]:
+    """The rules that a TOML document holds. Raises ValueError, which says what is wrong."""
+    rules = {}
+    for name, table in tomllib.loads(text).items():
+        try:
+            rules[name] = msgspec.convert(table, Rule)
+        except msgspec.ValidationError as error:
+            raise FlagError(f"flag {name}: {error}") from None
+    return rules
+
+
+def encode(rules: Mapping[str, Rule]) -> str:
+    """The TOML document of `rules`."""
+    lines = [_HEAD]
+    for name, rule in sorted(rules.items()):
+        lines.append(f"[{_quoted(name)}]")
+        for key, value in msgspec.to_builtins(rule).items():
+            shown = f"[{', '.join(map(_quoted, value))}]" if isinstance(value, list | tuple) else _scalar(value)
+            lines.append(f"{key} = {shown}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _scalar(value: object) -> str:
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped, and lone surrogates, which neither has.
+    return json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def edit(path: Path, change: Callable[[dict[str, Rule]], Mapping[str, Rule]], *, wait: bool = True) -> dict[str, Rule]:
+    """Read the file, let `change` say what it shall hold, and write it durably. Returns what it holds. Raises
+    `FlagsFileError`, and `FlagsFileBusy` where somebody else writes it just now and `wait` is false."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(path, wait=wait):
+            rules = dict(change(read(path)))
+            _write(path, encode(rules))
+    except OSError as error:
+        raise FlagsFileError(f"cannot write {path}: {error.strerror}") from None
+    return rules
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool) -> Iterator[None]:
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise FlagsFileBusy(f"{path} is being written") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

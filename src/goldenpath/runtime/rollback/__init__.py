@@ -1,0 +1,1 @@
+"""Taking a change back: by flags, by time-outs, by code."""

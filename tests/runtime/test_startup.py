@@ -1,0 +1,181 @@
+"""What a server depends on is looked at all at once, within time-outs, until it is there or the grace is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goldenpath.clock import ManualClock
+from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.startup import (
+    LAST_RETRY,
+    RECHECK,
+    Check,
+    DefiniteNo,
+    Doubt,
+    NotSo,
+    NotYet,
+    Startup,
+    StartupError,
+    StartupState,
+)
+from tests.runtime.runs import turns, until
+
+
+class Dependency:
+    """Answers what it is told to; None: not at all. `looks` is how often it was looked at."""
+
+    def __init__(self, *answers: str | NotSo | None) -> None:
+        self._answers = list(answers)
+        self.looks = 0
+
+    async def look(self) -> str:
+        self.looks += 1
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if answer is None:
+            await asyncio.Event().wait()
+        if isinstance(answer, NotSo):
+            raise answer
+        assert answer is not None
+        return answer
+
+
+def startup(clock: ManualClock, *checks: Check, grace: float = 10.0, patient: bool = True) -> Startup:
+    return Startup(checks, clock, check_timeout=2.0, startup_timeout=3.0, grace=grace, patient=patient)
+
+
+def verdicts(started: Startup) -> list[str]:
+    return [finding.verdict for finding in started.findings()]
+
+
+async def test_required_checks_are_made_at_once_and_a_definite_no_is_told_in_one_line() -> None:
+    good, bad, later = Dependency("there"), Dependency(DefiniteNo("broken", "mend it")), Dependency("there")
+    started = startup(
+        ManualClock(),
+        Check("good", good.look, required=True),
+        Check("bad", bad.look, required=True),
+        Check("later", later.look, required=False),
+    )
+    with pytest.raises(StartupError, match=r"^bad: broken: mend it$"):
+        await started.require()
+    assert (good.looks, bad.looks, later.looks) == (1, 1, 0)
+    assert verdicts(started) == ["ok", "problem", "waiting"]
+
+
+async def test_a_doubt_about_what_is_required_stops_nothing() -> None:
+    started = startup(ManualClock(), Check("space", Dependency(Doubt("little", "make room")).look, required=True))
+    await started.require()
+    assert verdicts(started) == ["warning"]
+
+
+async def test_a_required_check_that_hangs_ends_the_start_at_its_time_out() -> None:
+    clock = ManualClock()
+    started = startup(clock, Check("slow", Dependency(None).look, required=True))
+    requiring = asyncio.create_task(started.require())
+    await turns()
+    clock.advance(2.0)
+    with pytest.raises(StartupError, match="slow: no answer within 2 s"):
+        await requiring
+
+
+async def test_what_comes_up_within_the_grace_is_never_a_problem_and_not_looked_at_again() -> None:
+    clock, model = ManualClock(), Dependency(NotYet("down"), None, NotYet("down"), "answers")
+    started = startup(clock, Check("model", model.look, required=False))
+    watching = asyncio.create_task(started.watch())
+    seen = set()
+    for _ in range(60):
+        await turns()
+        seen.add((verdicts(started)[0], started.ready))
+        clock.advance(0.1)
+    await watching
+    assert seen == {("waiting", False), ("ok", True)}
+    clock.advance(1000)
+    await turns()
+    assert model.looks == 4
+
+
+async def test_what_is_missing_when_the_grace_is_over_is_a_problem_until_it_is_there() -> None:
+    clock, model = ManualClock(), Dependency(*[NotYet("down")] * 7, "answers")
+    started = startup(clock, Check("model", model.look, required=False))
+    watching = asyncio.create_task(started.watch())
+    for _ in range(110):
+        await turns()
+        clock.advance(0.1)
+    assert verdicts(started) == ["problem"]
+    assert started.ready  # the rest of its work goes on
+    assert started.statistics().failed == 1
+    looks = model.looks
+    while verdicts(started) == ["problem"]:
+        clock.advance(RECHECK)
+        await turns()
+    assert model.looks > looks
+    await watching
+    assert started.statistics().failed == 0
+
+
+async def test_a_definite_no_is_a_problem_at_once_whatever_the_grace() -> None:
+    clock = ManualClock()
+    started = startup(clock, Check("model", Dependency(DefiniteNo("401"), "answers").look, required=False))
+    watching = asyncio.create_task(started.watch())
+    await until(lambda: verdicts(started) == ["problem"])
+    clock.advance(RECHECK)
+    await watching
+    assert verdicts(started) == ["ok"]
+
+
+async def test_where_people_build_the_server_waits_for_nothing() -> None:
+    started = startup(ManualClock(), Check("model", Dependency(None).look, required=False), patient=False)
+    assert verdicts(started) == ["waiting"]
+    assert started.ready
+
+
+async def test_one_that_hangs_keeps_nobody_else_waiting() -> None:
+    clock, hangs, there = ManualClock(), Dependency(None), Dependency("there")
+    started = startup(clock, Check("hangs", hangs.look, required=False), Check("there", there.look, required=False))
+    watching = asyncio.create_task(started.watch())
+    await until(lambda: there.looks)
+    await turns()
+    assert verdicts(started) == ["waiting", "ok"]
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+RESULTS = st.sampled_from(["ok", DefiniteNo("no"), NotYet("not yet"), Doubt("perhaps")])
+
+
+@given(results=st.lists(st.tuples(st.floats(0.0, 20.0), RESULTS), max_size=30), grace=st.floats(0.0, 60.0))
+def test_waiting_ends_with_the_grace_and_looks_are_never_far_apart(
+    results: Sequence[tuple[float, str | NotSo]], grace: float
+) -> None:
+    state, now = StartupState(["it"], 0.0, grace), 0.0
+    for pause, result in results:
+        now += pause
+        retry = state.found("it", result, now)
+        verdict = state.findings["it"].verdict
+        assert (retry is None) == (verdict in ("ok", "warning"))
+        if verdict == "waiting":
+            assert retry is not None
+            assert isinstance(result, NotYet)
+            assert 0 < retry <= LAST_RETRY
+            assert now + retry <= grace
+        elif verdict == "problem":
+            assert retry == RECHECK
+        assert state.settled == (verdict != "waiting")
+
+
+async def test_other_time_outs_may_be_taken_before_anything_is_looked_at() -> None:
+    clock = ManualClock()
+    started = startup(clock, Check("slow", Dependency(None).look, required=True), grace=0.0)
+    started.use(Settings(environment="production").timeouts)
+    requiring = asyncio.create_task(started.require())
+    await turns()
+    clock.advance(19.0)
+    await turns()
+    assert not requiring.done()
+    clock.advance(2.0)
+    with pytest.raises(StartupError):
+        await requiring
