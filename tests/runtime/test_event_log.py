@@ -428,7 +428,7 @@ async def test_idle_logs_are_forgotten_oldest_first_and_come_back_from_the_store
 
 
 async def test_a_bounded_number_of_idle_logs_stays(memory_logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_cache, "IDLE_LOGS", 3)
+    monkeypatch.setattr(log_cache, "QUIET_LOGS", 3)
     for number in range(10):
         await memory_logs.run("r1", key(f"t{number}"))
         await memory_logs.settle()
@@ -457,6 +457,33 @@ async def test_a_log_with_a_follower_an_active_run_or_a_pin_is_not_forgotten() -
         await logs.settle()
         assert logs.event_log.statistics().logs == 0
         assert logs.event_log.statistics().bytes == 0
+
+
+async def test_quiet_logs_in_use_keep_no_more_than_their_share_and_lose_nothing(store: LogStore) -> None:
+    async with Logs(store, cache_bytes=20_000).running() as logs:
+        readers = []
+        for number in range(4):
+            await logs.run("r1", key(f"t{number}"))
+            await logs.settle()
+            readers.append(await logs.subscribe(key(f"t{number}")))
+        for turn in range(2, 12):
+            for number in range(4):
+                await logs.run(f"r{turn}", key(f"t{number}"))
+                await logs.settle()
+                assert logs.event_log.cache.quiet_bytes <= 20_000
+        kept = logs.event_log.cache.logs
+        assert len(kept) == 4
+        assert kept[key("t0")].size == 0  # it was quiet the longest
+        assert kept[key("t3")].size > 0
+        for number, reader in enumerate(readers):
+            while await reader.read(1 << 20):
+                pass
+            whole = await logs.whole(key(f"t{number}"))
+            assert len(whole) == 11 * 5
+            async with logs.event_log.open(key(f"t{number}")) as log:
+                assert log
+                seq, messages = await logs.event_log.history(log)
+            assert (seq, len(messages)) == (55, 22)
 
 
 async def test_a_log_keeps_a_bounded_part_in_memory_and_the_rest_is_read_from_segments(store: LogStore) -> None:

@@ -56,7 +56,7 @@ class Life:
 
     def process(self) -> Logs:
         # Little memory, so that logs are dropped, forgotten and opened again all the time.
-        return Logs(self.store, segment_bytes=400, cache_bytes=500, retention_age=1e12)
+        return Logs(self.store, segment_bytes=400, cache_bytes=4000, retention_age=1e12)
 
     async def start(self) -> None:
         unfinished = await self.logs.event_log.start()
@@ -228,8 +228,8 @@ class Life:
         statistics = self.logs.event_log.statistics()
         assert statistics.followers == 0
         assert statistics.logs == statistics.idle_logs
-        assert statistics.bytes <= 500
-        assert statistics.idle_bytes <= 500
+        assert statistics.bytes <= 4000
+        assert statistics.quiet_bytes <= 4000
         await self.logs.meanwhile(self.logs.event_log.stop())
         self.logs, self.readers = self.process(), []
         await self.start()

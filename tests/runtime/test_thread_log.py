@@ -10,8 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from goldenpath.runtime.interfaces import JournalEntry, RunRow, Segment, ThreadKey, ThreadRow
 from goldenpath.runtime.thread_log import (
     KNOWN_RUNS,
+    LOG_BYTES,
     READ_EVENTS,
     RECENT_RUNS,
+    RUN_BYTES,
     Batch,
     Follower,
     LogDeletedError,
@@ -507,7 +509,35 @@ def test_a_log_that_had_too_many_runs_remembers_no_ids() -> None:
         log.runs[row.run_id] = row
         log.end_run(row)
     assert log.may_have_had(RunId("another"))
-    assert log.weight == log.size + log.history_bytes
+    assert log.weight == LOG_BYTES + RUN_BYTES * RECENT_RUNS
+
+
+def test_a_lightened_log_weighs_next_to_nothing_and_knows_that_it_forgot() -> None:
+    log = empty_log()
+    log.transcript = Transcript()
+    row = run_row("r1")
+    log.runs[row.run_id] = row
+    log.begin_run(RunId("r1"))
+    events = [b'{"type":"CUSTOM","name":"n","value":%d}' % number for number in range(10)]
+    for event in events:
+        log.append(event)
+    assert not log.quiet
+    log.end_run(row)
+    segments = log.take_segments()
+    assert not log.quiet
+    log.show(log.head, log.segmented)
+    assert log.quiet
+    assert log.weight > LOG_BYTES + log.size
+    log.lighten()
+    assert (log.weight, log.size, log.transcript) == (LOG_BYTES, 0, None)
+    assert (log.head, log.visible, log.tail) == (10, 10, 11)
+    assert log.read(0, 1000) is None  # the segments have it
+    assert [event for segment in segments for event in segment.events] == events
+    assert log.run(RunId("r1")) is None
+    assert log.may_have_had(RunId("r1"))
+    log.begin_run(RunId("r2"))
+    log.append(b"{}")
+    assert (log.head, log.tail) == (11, 11)
 
 
 def test_a_log_of_an_earlier_process_may_have_had_any_run() -> None:

@@ -50,8 +50,8 @@ class EventLogStatistics(msgspec.Struct, frozen=True):
     """Logs in memory."""
     idle_logs: int
     """Those of them that nobody uses, kept for those who come back."""
-    idle_bytes: int
-    """Bytes that these weigh."""
+    quiet_bytes: int
+    """Bytes that the logs weigh in which nothing is under way, about: at most `cache_bytes`."""
     bytes: int
     """Bytes of events in memory."""
     followers: int
@@ -107,7 +107,7 @@ class EventLog:
         return EventLogStatistics(
             logs=len(self.cache.logs),
             idle_logs=self.cache.idle_count,
-            idle_bytes=self.cache.idle_bytes,
+            quiet_bytes=self.cache.quiet_bytes,
             bytes=sum(log.size for log in self.cache.logs.values()),
             followers=sum(len(log.followers) for log in self.cache.logs.values()),
             commits=self.commits.commits,

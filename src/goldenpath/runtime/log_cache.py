@@ -1,4 +1,9 @@
-"""The logs that are in memory: those in use, and a bounded number of idle ones whose users may come back."""
+"""The logs that are in memory, and how much of them: those in use, and idle ones whose users may come back.
+
+A log is *quiet* while nothing is under way in it: the store has all of it, so memory holds it only to be fast. Quiet
+logs may weigh so much together; beyond that the ones that have been quiet the longest go. An idle one, which nobody
+uses, is forgotten; one that is in use is lightened: its followers read on from the store.
+"""
 
 from __future__ import annotations
 
@@ -12,34 +17,35 @@ from goldenpath.runtime.interfaces import LogStore, ThreadKey
 from goldenpath.runtime.thread_log import ThreadLog
 from goldenpath.wire.errors import RequestError
 
-IDLE_LOGS: Final = 20_000
-"""How many logs that nobody uses stay in memory at most."""
+QUIET_LOGS: Final = 20_000
+"""How many quiet logs stay in memory at their full weight at most."""
 
 
 class LogCache:
-    """One `ThreadLog` for each thread that anybody uses. `max_idle_bytes` is what the idle ones may weigh together.
+    """One `ThreadLog` for each thread that anybody uses. `max_quiet_bytes` is what the quiet ones may weigh together.
 
     Belongs to one event loop. Cancelling a `load` is safe.
     """
 
-    def __init__(self, store: LogStore, max_idle_bytes: int) -> None:
+    def __init__(self, store: LogStore, max_quiet_bytes: int) -> None:
         self.logs: dict[ThreadKey, ThreadLog] = {}
         """All in memory."""
-        self.idle_bytes = 0
-        """What the idle ones weigh."""
+        self.quiet_bytes = 0
+        """What the quiet ones weigh, about."""
         self._unrecovered: dict[ThreadKey, asyncio.Future[None]] = {}
         """Threads with runs that an earlier process left unfinished: nobody may open them before they are ended."""
         self._store = store
-        self._max_idle_bytes = max_idle_bytes
-        self._idle: OrderedDict[ThreadKey, ThreadLog] = OrderedDict()
+        self._max_quiet_bytes = max_quiet_bytes
+        self._quiet: OrderedDict[ThreadLog, int] = OrderedDict()
+        """Those that rested last, in this order, with what each weighed then. One may be at work again."""
         self._opening: dict[ThreadKey, asyncio.Future[None]] = {}
         self._deleting: dict[ThreadKey, ThreadLog] = {}
         """Threads that the store still has, because the commit that deletes them is not durable."""
 
     @property
     def idle_count(self) -> int:
-        """How many logs nobody uses."""
-        return len(self._idle)
+        """How many logs nobody uses. Looks at each."""
+        return sum(log.idle for log in self.logs.values())
 
     async def load(self, key: ThreadKey) -> ThreadLog | None:
         """The log of a thread, read from the store where it is not in memory; None: there is no such thread. The caller
@@ -111,13 +117,11 @@ class LogCache:
             if not tried.done():
                 tried.set_result(None)
 
-    # --- in use and idle ----------------------------------------------------------------------------------------------
+    # --- in use, quiet, idle ------------------------------------------------------------------------------------------
 
     def pin(self, log: ThreadLog) -> None:
         """Keep `log` in memory until `unpin`."""
         log.pins += 1
-        if self._idle.pop(log.key, None) is not None:
-            self.idle_bytes -= log.weight
 
     def unpin(self, log: ThreadLog) -> None:
         """Undo one `pin`."""
@@ -125,26 +129,32 @@ class LogCache:
         self.rest(log)
 
     def rest(self, log: ThreadLog) -> None:
-        """Let go of a log that nobody needs: keep it a while, because its user may come back, within the bounds."""
-        if not log.idle or log.deleted or self.logs.get(log.key) is not log:
+        """Keep a log that has become quiet a while, because its user may come back, within the bounds."""
+        if not log.quiet or log.deleted or self.logs.get(log.key) is not log:
             return
         if not log.durable:  # made for a run that was then refused
-            del self.logs[log.key]
+            if log.idle:
+                del self.logs[log.key]
             return
-        if log.key not in self._idle:
-            self._idle[log.key] = log
-            self.idle_bytes += log.weight
-        while self._idle and (self.idle_bytes > self._max_idle_bytes or len(self._idle) > IDLE_LOGS):
-            key, oldest = self._idle.popitem(last=False)
-            self.idle_bytes -= oldest.weight
-            del self.logs[key]
+        self._unlist(log)
+        weight = self._quiet[log] = log.weight
+        self.quiet_bytes += weight
+        while self.quiet_bytes > self._max_quiet_bytes or len(self._quiet) > QUIET_LOGS:
+            oldest, weight = self._quiet.popitem(last=False)
+            self.quiet_bytes -= weight
+            if oldest.idle:
+                del self.logs[oldest.key]
+            elif oldest.quiet:
+                oldest.lighten()
+
+    def _unlist(self, log: ThreadLog) -> None:
+        self.quiet_bytes -= self._quiet.pop(log, 0)
 
     def forget(self, log: ThreadLog) -> None:
         """Its thread is being deleted: nobody finds it here or in the store from now on."""
         if self.logs.get(log.key) is log:
             del self.logs[log.key]
-        if self._idle.pop(log.key, None) is not None:
-            self.idle_bytes -= log.weight
+        self._unlist(log)
         self._deleting[log.key] = log
 
     def gone(self, log: ThreadLog) -> None:

@@ -30,7 +30,7 @@ KINDS: Final[dict[str, dict[Kind, tuple[str, ...]]]] = {
         "counter": ("admitted", "refused", "refused_quota", "refused_queue"),
     },
     "log": {
-        "gauge": ("logs", "idle_logs", "idle_bytes", "bytes", "followers", "last_commit_duration", "healthy"),
+        "gauge": ("logs", "idle_logs", "quiet_bytes", "bytes", "followers", "last_commit_duration", "healthy"),
         "counter": ("commits", "events", "failures"),
     },
     "breakers": {

@@ -283,7 +283,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     segment_bytes: int = 256 * 1024
     """How much of one active run stays in memory and journal before it moves to a segment."""
     cache_bytes: int = 64 << 20
-    """Events of threads that nobody uses, kept in memory for those who come back."""
+    """What threads without a run keep in memory to be fast: their events and messages. The store has them anyway."""
     retention_age: float = 90 * 86400.0
     """Events older than this are removed; the messages stay. A cursor there is told of a gap."""
     retention_bytes: int = 64 << 20

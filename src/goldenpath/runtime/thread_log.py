@@ -33,6 +33,14 @@ RECENT_RUNS: Final = 64
 """How many ended runs a log remembers, so that a repeated run id is usually known without a look-up."""
 KNOWN_RUNS: Final = 2048
 """Of how many runs it remembers the ids, so that a new run id is known to be new without one."""
+LOG_BYTES: Final = 1_000
+"""About what a log takes that holds nothing."""
+EVENT_BYTES: Final = 48
+"""About what an event in memory takes beyond its JSON."""
+MESSAGE_BYTES: Final = 350
+"""About what a message of the transcript takes beyond its JSON."""
+RUN_BYTES: Final = 350
+"""About what remembering a run takes."""
 RUN_ID_BYTES: Final = 100
 """About what remembering one id takes."""
 READ_EVENTS: Final = 512
@@ -360,13 +368,29 @@ class ThreadLog:
 
     @property
     def weight(self) -> int:
-        """About how many bytes it takes in memory, its messages included. Does not change while it is idle."""
-        return self.size + self.history_bytes + RUN_ID_BYTES * len(self.all_run_ids or ())
+        """About how many bytes it takes in memory. Does not change while it is quiet."""
+        weight = LOG_BYTES + self.size + EVENT_BYTES * (self.head - self.tail + 1)
+        weight += RUN_BYTES * len(self.recent_runs) + RUN_ID_BYTES * len(self.all_run_ids or ())
+        if self.transcript is not None:
+            weight += self.history_bytes + MESSAGE_BYTES * self.message_count
+        return weight
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way in it: all that it holds can be read from the store again."""
+        return not (self.runs or self.touched or self.head > self.visible)
 
     @property
     def idle(self) -> bool:
         """Whether nobody needs it in memory: it may be forgotten."""
-        return not (self.pins or self.runs or self.followers or self.touched or self.head > self.visible)
+        return not (self.pins or self.followers) and self.quiet
+
+    def lighten(self) -> None:
+        """Leave to the store what it has too, of a quiet log that is in use."""
+        self.transcript = None
+        self.drop(0)
+        self.recent_runs.clear()
+        self.all_run_ids = None
 
 
 def clip(events: list[bytes], max_bytes: int) -> list[bytes]:
