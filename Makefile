@@ -14,7 +14,7 @@ test: $(VENV)/.dev node chromium nginx promtool ## Run every test (LONG=1: the l
 lab: $(VENV)/.dev ## Judge a server of our own with 50 users (ARGS="run sustained --rate 50": something else)
 	$(BIN)/goldenpath lab $(or $(ARGS),run golden_path --users 50)
 
-lab-all: $(VENV)/.dev ## Every scenario against a server of our own, 36 minutes (ARGS="--longest 60": 8); the reports are in lab-all/TIME
+lab-all: $(VENV)/.dev ## Every scenario against a server of our own, 41 minutes (ARGS="--longest 60": 8); the reports are in lab-all/TIME
 	$(BIN)/goldenpath lab run all --out lab-all/$$(date +%Y%m%d-%H%M%S) $(ARGS)
 
 check: $(VENV)/.dev ## Style, types, the direction of imports, the generated docs

@@ -38,6 +38,29 @@ def test_a_run_in_which_all_goes_well_passes_and_every_number_is_that_of_its_rec
     assert measured(result, "violations.delivery") == 0
 
 
+def soak(*readings: tuple[float, float], until: float) -> MadeRun:
+    """A long load with so much memory at these times."""
+    run = path_of_users(2, "soak", stays=until, watched=True, cores=2)
+    for at, memory in readings:
+        run.sample(at, memory_mb=memory)
+    return run.ask(0, until - 1)
+
+
+def test_what_fills_caches_in_the_first_minutes_is_no_growth(tmp_path: Path) -> None:
+    good = judge_directory(soak((100, 300), (299, 400), (1200, 430), (2090, 420), until=2100).store(tmp_path / "1"))
+    assert measured(good, "memory_drift_percent") == pytest.approx(5)
+    assert named(good.levels, "memory-growth-share").status == Status.MET
+    bad = judge_directory(soak((100, 300), (299, 400), (1200, 430), (2090, 448), until=2100).store(tmp_path / "2"))
+    assert measured(bad, "memory_drift_percent") == pytest.approx(12)
+    assert named(bad.levels, "memory-growth-share").status == Status.BROKEN
+
+
+def test_a_load_that_is_shorter_than_that_says_nothing_of_growth(tmp_path: Path) -> None:
+    result = judge_directory(soak((100, 300), (290, 900), until=295).store(tmp_path))
+    level = next(each for each in result.left_out if each.name == "memory-growth-share")
+    assert "caches fill for 300 s" in level.why
+
+
 def test_a_run_that_is_judged_again_says_the_same(tmp_path: Path) -> None:
     path_of_users(5, stays=4).ask(0, 3.0, lose=2).store(tmp_path)
     one, two = judge_directory(tmp_path), judge_directory(tmp_path)

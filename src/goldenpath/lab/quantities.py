@@ -18,6 +18,7 @@ from goldenpath.lab.course import recovery_after_fault, recovery_after_load
 from goldenpath.lab.facts import NOTHING, Facts, Value
 from goldenpath.lab.level import Comparison
 from goldenpath.lab.readings import (
+    WARM_UP,
     a_second,
     all_violations,
     connections_peak,
@@ -26,10 +27,12 @@ from goldenpath.lab.readings import (
     drift,
     left_behind,
     memory,
+    memory_drift,
     memory_per_user,
     operations,
     peak,
     runs,
+    too_short_to_drift,
     worst_served,
 )
 from goldenpath.lab.records import Kind
@@ -245,6 +248,14 @@ def _simple() -> list[Quantity]:
             less,
             "the same, of what it was before",
             memory(lambda a, _, b: 100 * (b / a - 1)),
+        ),
+        Quantity(
+            name="memory_drift_percent",
+            unit="%",
+            better="<=",
+            text=f"memory in the end less after {WARM_UP:.0f} s of load, of what it was then",
+            of=memory_drift,
+            without=lambda facts: _unwatched(facts) or too_short_to_drift(facts),
         ),
         quantity("memory_per_user_mb", "MB", less, "memory at its highest less before, by user", memory_per_user),
         quantity(

@@ -94,6 +94,25 @@ def memory(read: Callable[[float, float, float], float | None]) -> Callable[[Fac
     return of
 
 
+WARM_UP: Final = 300.0
+"""Seconds. So long a service under load fills its caches: how its memory grows meanwhile tells nothing of leaks."""
+
+
+def memory_drift(facts: Facts) -> Value:
+    """By how many percent the memory is higher in the end than after the warm-up."""
+    readings = [(at, figures["memory_mb"]) for at, figures in facts.target.kept if "memory_mb" in figures]
+    warm = [memory for at, memory in readings if 0 <= at <= WARM_UP][-1:]
+    if not warm or readings[-1][0] <= WARM_UP:
+        return NOTHING
+    return Value(100 * (readings[-1][1] / warm[0] - 1), facts.target.count)
+
+
+def too_short_to_drift(facts: Facts) -> str:
+    """Why a load says nothing of `memory_drift`; empty: it does."""
+    seconds = facts.timeline.seconds
+    return f"the load lasted {seconds:.0f} s, caches fill for {WARM_UP:.0f} s" if seconds <= WARM_UP else ""
+
+
 def cpu(*, peak: bool) -> Callable[[Facts], Value]:
     """Of all cores, in percent: at its highest, or on average under load."""
 

@@ -92,7 +92,7 @@ def _catalogue() -> Iterator[Scenario]:
         title="50 requests a second of 50 users, for long",
         checks="Nothing grows, leaks or slows down with time.",
         workload=WorkloadSpec("asking"),
-        arrivals=constant(50, 1_800),
+        arrivals=constant(50, 2_100),
         users=50,
     )
     yield Scenario(
