@@ -12,6 +12,7 @@ from starlette.types import Message
 from structlog.testing import capture_logs
 
 from goldenpath import App, Settings
+from goldenpath.runtime.gateway.request import Request
 from goldenpath.runtime.gateway.sse import SseStream
 from goldenpath.runtime.interfaces import ThreadKey
 from goldenpath.runtime.server import Server
@@ -71,6 +72,11 @@ async def test_a_stream_of_somebody_elses_thread_ends_with_nothing_in_it(server:
     async def send(message: Message) -> None:
         sent.append(message)
 
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    asked = Request({"type": "http", "headers": []}, receive, 30.0)
     reservation = server.gateway.peers.reserve(UserId("bob"), None)
     assert reservation is not None
     with capture_logs() as logs:
@@ -78,7 +84,8 @@ async def test_a_stream_of_somebody_elses_thread_ends_with_nothing_in_it(server:
             assert log is not None
             stream = SseStream(server.gateway, bob.principal, reservation, log, 0)
             async with asyncio.timeout(10):
-                await stream.serve(asyncio.Event().wait, send, None)  # type: ignore[arg-type]
+                await stream.serve(asked, send, None)
+        asked.close()
     assert b"".join(message.get("body", b"") for message in sent) == b""
     assert told(list(map(dict, logs))) == [("critical", "bob")]
     assert server.gateway.isolation.violations == 1

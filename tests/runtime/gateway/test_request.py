@@ -293,7 +293,35 @@ async def test_a_call_whose_client_stays_gives_what_it_gives_and_reads_nothing_m
     assert await found.while_connected(call()) == "found"
     with pytest.raises(ValueError, match="broken"):
         await found.while_connected(failing())
+    found.close()
+    await asyncio.wait([found.leaving])
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_server_is_asked_once_whether_its_client_is_there() -> None:
+    """As granian does: asked again after it was asked in vain, it says that the client has left."""
+    asked = 0
+
+    async def receive() -> Message:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            return LEFT
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def call() -> str:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return "found"
+
+    found = Request({"type": "http", "headers": []}, receive, 30.0)
+    assert [await found.while_connected(call()) for _ in range(3)] == ["found"] * 3
+    assert not found.leaving.done()
+    found.close()
+    found.close()
+    await asyncio.wait([found.leaving])
+    assert (asked, found.leaving.cancelled()) == (1, True)
 
 
 async def test_a_server_that_cannot_tell_whether_the_client_is_there_is_not_believed() -> None:
@@ -304,7 +332,9 @@ async def test_a_server_that_cannot_tell_whether_the_client_is_there_is_not_beli
         await asyncio.sleep(0.01)
         return "found"
 
-    assert await Request({"type": "http", "headers": []}, receive, 30.0).while_connected(call()) == "found"
+    found = Request({"type": "http", "headers": []}, receive, 30.0)
+    assert await found.while_connected(call()) == "found"
+    found.close()
 
 
 async def test_who_cancels_a_request_cancels_its_call() -> None:
@@ -314,4 +344,6 @@ async def test_who_cancels_a_request_cancels_its_call() -> None:
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+    found.close()
+    await asyncio.wait([found.leaving])
     assert asyncio.all_tasks() == {asyncio.current_task()}

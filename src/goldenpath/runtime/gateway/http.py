@@ -153,7 +153,7 @@ class HttpApi:
                     run=accepted.run,
                     translate=to_0x if legacy else None,
                 )
-                await stream.serve(request.receive, send, self._send_patience(request))
+                await stream.serve(request, send, self._send_patience(request))
 
     def _send_patience(self, request: Request) -> float | None:
         return None if request.cuts_slow_clients else self._gateway.settings.write_timeout
@@ -228,7 +228,7 @@ class HttpApi:
                     except LogDeletedError:
                         raise RequestError("not_found", "there is no such thread") from None
                 stream = SseStream(gateway, principal, reservation, log, seq, snapshot=snapshot)
-                await stream.serve(request.receive, send, self._send_patience(request))
+                await stream.serve(request, send, self._send_patience(request))
 
     async def _start_position(
         self, request: Request, log: ThreadLog, cursor: Cursor | None

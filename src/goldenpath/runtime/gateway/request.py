@@ -43,10 +43,14 @@ class ClientGoneError(Exception):
     """The client left before it was answered: there is nobody to answer."""
 
 
-async def disconnected(receive: Receive) -> None:
-    """Returns when the client has left. What it still sends is thrown away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _disconnected(receive: Receive) -> None:
+    """Returns when the client has left. What it still sends is thrown away. A server below that cannot tell whether the
+    client is there (its `receive` raises) is not believed: then it never returns."""
+    with contextlib.suppress(Exception):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
+    await asyncio.get_running_loop().create_future()
 
 
 class Request:
@@ -57,6 +61,7 @@ class Request:
         self.scope = scope
         self.receive = receive
         self._patience = patience
+        self._leaving: asyncio.Task[None] | None = None
         self.path: dict[str, str] = scope.get("path_params", {})
         self.client: tuple[str, int] | None = scope.get("client")
         """The other end of the connection; None where the server does not know."""
@@ -142,21 +147,36 @@ class Request:
             parts.append(part)
         return b"".join(parts)
 
+    @property
+    def leaving(self) -> asyncio.Task[None]:
+        """Ends when the client has left; is cancelled when the request is answered. For a request whose body nobody
+        reads any more.
+
+        One for the whole request: granian, asked again after a `receive` that was cancelled, says at times that a
+        client has left who is there.
+        """
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(_disconnected(self.receive))
+        return self._leaving
+
+    def close(self) -> None:
+        """It is answered: nobody needs to know any more whether the client is there. Harmless when repeated."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+
     async def while_connected(self, call: Coroutine[Any, Any, T]) -> T:
         """What `call` returns, or raises. It is cancelled when the client leaves, which must be safe at any point, and
         `ClientGoneError` is raised. For a request whose body nobody reads. Cancelling cancels `call`.
         """
-        calling, leaving = asyncio.create_task(call), asyncio.create_task(disconnected(self.receive))
+        calling, leaving = asyncio.create_task(call), self.leaving
         try:
             await asyncio.wait((calling, leaving), return_when=asyncio.FIRST_COMPLETED)
-            # A server that cannot tell whether the client is there (its `receive` raises) is not believed.
-            if not calling.done() and leaving.exception() is None:
+            if not calling.done():
                 raise ClientGoneError
             return await calling
         finally:
             calling.cancel()
-            leaving.cancel()
-            await asyncio.gather(calling, leaving, return_exceptions=True)
+            await asyncio.gather(calling, return_exceptions=True)
 
     async def _part(self) -> tuple[bytes, bool]:
         try:

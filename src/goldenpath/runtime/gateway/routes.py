@@ -181,6 +181,8 @@ class Endpoint:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is: told and, where it is ours, logged
             given = problem(told(error, "request_failed", route=self.route.name))
+        finally:
+            request.close()
         if given is not None and not started:
             await given.send(send)
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from starlette.types import Message, Receive, Send
+from starlette.types import Message, Send
 
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.gateway import Gateway
 from goldenpath.runtime.gateway.peers import Reservation
-from goldenpath.runtime.gateway.request import disconnected
+from goldenpath.runtime.gateway.request import Request
 from goldenpath.runtime.interfaces import RunRow, StoreError
 from goldenpath.runtime.run_states import ENDED
 from goldenpath.runtime.thread_log import Follower, ThreadLog
@@ -95,14 +95,14 @@ class SseStream:
         elif now - self._last_sent >= KEEP_ALIVE:
             self._wake.set()
 
-    async def serve(self, receive: Receive, send: Send, patience: float | None) -> None:
-        """Answer the request with the stream. The log is pinned by the caller. `patience`: how long one `send` may take
+    async def serve(self, request: Request, send: Send, patience: float | None) -> None:
+        """Answer `request` with the stream. The log is pinned by the caller. `patience`: how long one `send` may take
         in seconds, before the stream ends where it is; None: the server below cuts a client that takes nothing."""
         self._patience = patience
         self._task = asyncio.current_task()
         self._gateway.event_log.subscribe(self._follower)
         self._gateway.add(self)
-        watcher = asyncio.create_task(self._watch(receive))
+        request.leaving.add_done_callback(self._left)
         try:
             await self._send(send, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
             if self._snapshot is not None:
@@ -117,15 +117,14 @@ class SseStream:
                 raise
             self._count_undelivered()
         finally:
-            watcher.cancel()
+            request.leaving.remove_done_callback(self._left)
             self._gateway.peers.remove(self)
             self._gateway.event_log.unsubscribe(self._follower)
 
     def _count_undelivered(self) -> None:
         self._gateway.undelivered += self._log.visible - self._follower.position
 
-    async def _watch(self, receive: Receive) -> None:
-        await disconnected(receive)
+    def _left(self, leaving: asyncio.Task[None]) -> None:  # noqa: ARG002
         self._finish()
 
     async def _follow(self, send: Send) -> None:
