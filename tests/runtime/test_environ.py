@@ -111,6 +111,12 @@ def test_an_endpoint_that_is_no_url_is_refused(url: str) -> None:
         load({"GOLDENPATH_OPENAI_BASE_URL": url, "GOLDENPATH_OPENAI_MODEL": "m"})
 
 
+@pytest.mark.parametrize("hook", [" ", 'deploy "--previous', "http://", "https://[::1/back"])
+def test_a_deploy_hook_that_can_never_be_called_is_refused_before_it_is_needed(hook: str) -> None:
+    with pytest.raises(SettingsError, match="GOLDENPATH_DEPLOY_HOOK must be an http or https URL, or a command line"):
+        load({"GOLDENPATH_DEPLOY_HOOK": hook})
+
+
 def test_all_settings_together_are_read() -> None:
     settings = load({variable(name): text for name, (text, _) in VALUES.items()})
     assert msgspec.structs.asdict(settings) == {name: value for name, (_, value) in VALUES.items()}

@@ -70,7 +70,7 @@ def undo(why: Why, url: Url = None, token: Token = None, path: FlagsFile = None,
     undone = Admin(url, token).call("POST", "/rollback/undo", {"why": why})
     print(f"undone: {undone['level']}, number {undone['number']}; as before: {', '.join(undone['restored']) or 'none'}")
     if undone["kept"]:
-        print(f"changed by somebody since, and left: {', '.join(undone['kept'])}")
+        print(f"left, changed by somebody since or no longer the app's: {', '.join(undone['kept'])}")
 
 
 @app.command()

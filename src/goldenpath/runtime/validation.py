@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -44,6 +45,8 @@ def validate(settings: Settings, origins: Mapping[str, Origin]) -> None:
             raise SettingsError(f"{named(first)} and {named(second)} must be set together")
     if settings.openai_base_url is not None and not _is_http(settings.openai_base_url):
         raise SettingsError(f"{named('openai_base_url')} must be an http or https URL, e.g. http://127.0.0.1:11434/v1")
+    if settings.deploy_hook and not _is_hook(settings.deploy_hook):
+        raise SettingsError(f"{named('deploy_hook')} must be an http or https URL, or a command line as a shell has it")
     for issuer in settings.issuers:
         if not _is_http(issuer.jwks_url):
             raise SettingsError(
@@ -101,6 +104,16 @@ def _is_http(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _is_hook(target: str) -> bool:
+    """Whether it can be called. That something answers there is not looked at: it may be there only when needed."""
+    if target.startswith(("http://", "https://")):
+        return _is_http(target)
+    try:
+        return bool(shlex.split(target))
+    except ValueError:
+        return False
 
 
 def _check_number(named: str, name: str, value: float) -> None:

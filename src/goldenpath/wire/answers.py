@@ -301,7 +301,7 @@ class RollbackStatus(msgspec.Struct):
 
 class Undone(msgspec.Struct):
     """The roll-back of this `number` in the journal is undone. `restored`: flags that have their rules of before;
-    `kept`: those that somebody changed since, which stay as they are."""
+    `kept`: those that stay as they are, because somebody changed them since, or the app has no such flag any more."""
 
     number: int
     level: str

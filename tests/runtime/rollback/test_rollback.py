@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.flags.control import FlagControl
@@ -24,9 +26,10 @@ from goldenpath.runtime.flags.definition import (
 )
 from goldenpath.runtime.flags.flags import Flags
 from goldenpath.runtime.flags.rule import Rule
-from goldenpath.runtime.operators import Actions
+from goldenpath.runtime.interfaces import ActionRow
+from goldenpath.runtime.operators import MAX_WHY, Actions
 from goldenpath.runtime.rollback.hook import DeployHook, HookFacts
-from goldenpath.runtime.rollback.policy import RollbackPolicy
+from goldenpath.runtime.rollback.policy import Level, RollbackPolicy, Step
 from goldenpath.runtime.rollback.rollback import INTERVAL, Rollback
 from goldenpath.runtime.stores.memory_actions import MemoryActions
 from goldenpath.wire.errors import RequestError
@@ -34,6 +37,20 @@ from tests.runtime.runs import until
 
 COOL_DOWN = 300.0
 OPS = "usr_ops"
+DECLARED = (Flag("feature", ""), Flag("model", "", "a", {"a": 1, "b": 2}))
+
+
+class Remote(MemoryActions):
+    """Whoever asks it waits: others come in between."""
+
+    async def add_actions(self, actions: Sequence[ActionRow]) -> None:
+        await asyncio.sleep(0)
+        await super().add_actions(actions)
+
+    async def actions(self, limit: int, before: int | None = None, area: str | None = None) -> list[ActionRow]:
+        found = await super().actions(limit, before, area)
+        await asyncio.sleep(0)
+        return found
 
 
 def _idle(rollback: Rollback) -> Callable[[], bool]:
@@ -44,11 +61,18 @@ def _idle(rollback: Rollback) -> Callable[[], bool]:
 class Rolled:
     """A roll-back with its flags, journal and clock."""
 
-    def __init__(self, *, hook: str | None = None, code: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        hook: str | None = None,
+        code: bool = False,
+        declared: Sequence[Flag] = DECLARED,
+        store: MemoryActions | None = None,
+    ) -> None:
         self.clock = ManualClock()
-        self.store = MemoryActions()
+        self.store = store or MemoryActions()
         self.actions = Actions(self.store, self.clock)
-        self.flags = Flags([*BUILTIN, Flag("feature", ""), Flag("model", "", "a", {"a": 1, "b": 2})], "testing")
+        self.flags = Flags([*BUILTIN, *declared], "testing")
         self.control = FlagControl(self.flags, self.actions, self.clock, None, 2.0)
         self.rollback = self.made(hook, code=code)
 
@@ -225,6 +249,77 @@ async def test_a_server_that_may_but_has_no_hook_says_so_and_does_not_try_at_eve
         rolled.rollback.look()
     assert rolled.rollback.cooling() == COOL_DOWN
     assert rolled.rollback.in_effect == ["flags", "timeouts"]
+
+
+async def test_an_incident_told_of_at_length_rolls_back_all_the_same(rolled: Rolled) -> None:
+    assert rolled.rollback.declare_incident("P0", "x" * MAX_WHY, OPS) == "flags"
+    assert rolled.rollback.in_effect == ["flags"]
+
+
+async def test_however_much_is_wrong_at_once_it_is_rolled_back(rolled: Rolled) -> None:
+    for number in range(30):
+        rolled.rollback.policy.set(f"alert {number}", f"{number:03} of a hundred connections fail > 0.05")
+    rolled.rollback.look()
+    assert rolled.rollback.in_effect == ["flags"]
+    (row,) = await rolled.rollback.history(10)
+    assert row.why.startswith("000 of a hundred")
+
+
+class Stumbling(RollbackPolicy):
+    """Fails at its first decision."""
+
+    stumbled = False
+
+    def decide(self, in_effect: Collection[Level], now: float) -> Step | None:
+        if not self.stumbled:
+            self.stumbled = True
+            raise RuntimeError("a fault of ours")
+        return super().decide(in_effect, now)
+
+
+async def test_a_look_that_fails_is_not_the_last_one() -> None:
+    rolled, policy = Rolled(), Stumbling(COOL_DOWN, code=False)
+    policy.set("connect_failures", "6 % fail")
+    rollback = Rollback(rolled.control, policy, rolled.actions, rolled.clock, None, HookFacts("", "", "testing", "1.0"))
+
+    def rolled_back() -> bool:
+        rolled.clock.advance(INTERVAL)
+        return rollback.in_effect == ["flags"]
+
+    with capture_logs() as logs:
+        async with rollback.running():
+            await until(rolled_back)
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["rollback_watch_failed"]
+
+
+async def test_a_version_without_the_flag_undoes_the_rest_and_says_so(rolled: Rolled) -> None:
+    rolled.control.put("feature", Rule(stage="canary"), OPS, "try it")
+    rolled.control.put("model", Rule(stage="canary", variant="b"), OPS, "try it")
+    rolled.rollback.trigger("flags", "slow", OPS)
+    await rolled.actions.settled()
+    older = Rolled(declared=[Flag("model", "", "a", {"a": 1})], store=rolled.store)  # its `model` has no variant b
+    older.flags.replace(rolled.flags.rules)
+    undone = await older.rollback.undo("it was not that", OPS)
+    assert undone.restored == [NO_OPTIMIZATIONS, LEGACY_TIMEOUTS]
+    assert sorted(undone.kept) == ["feature", "model"]
+    assert older.rollback.in_effect == []
+
+
+async def test_of_two_who_undo_at_once_each_undoes_one_roll_back() -> None:
+    rolled = Rolled(store=Remote())
+    rolled.rollback.trigger("flags", "slow", OPS)
+    rolled.rollback.trigger("timeouts", "still slow", OPS)
+    undone = await asyncio.gather(rolled.rollback.undo("fine", OPS), rolled.rollback.undo("fine", OPS))
+    assert [each.level for each in undone] == ["timeouts", "flags"]
+
+
+async def test_a_hook_that_cannot_be_called_at_all_leaves_the_code_as_not_rolled_back() -> None:
+    rolled = Rolled(hook="http://[::1")
+    async with rolled.rollback.running():
+        rolled.rollback.trigger("code", "it is the code", OPS)
+        await until(lambda: not rolled.rollback.hook_runs)
+        assert rolled.rollback.in_effect == []
+        assert [action for _, action, _, _ in await rolled.journal()] == ["roll back", "hook ended"]
 
 
 async def test_rolled_back_time_outs_are_a_flag(rolled: Rolled) -> None:

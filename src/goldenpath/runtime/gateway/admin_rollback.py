@@ -6,6 +6,7 @@ from typing import Any
 
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.flags.control import FlagControl
+from goldenpath.runtime.flags.definition import FlagError
 from goldenpath.runtime.gateway.admin import MAX_BODY, action_info, admin_route
 from goldenpath.runtime.gateway.request import MAX_PAGE, Answer, Request, answer
 from goldenpath.runtime.gateway.routes import Parameter, Route
@@ -13,6 +14,7 @@ from goldenpath.runtime.operators import checked_why
 from goldenpath.runtime.rollback.rollback import Rollback
 from goldenpath.runtime.timeouts import CurrentTimeouts
 from goldenpath.wire import answers
+from goldenpath.wire.errors import RequestError
 
 
 class RollbackCalls:
@@ -68,7 +70,10 @@ class RollbackCalls:
 
     async def roll_back(self, request: Request, principal: Principal) -> Answer:
         given = await request.json(answers.RollBack, MAX_BODY)
-        self._rollback.trigger(given.level, checked_why(given.why), principal.user_id)
+        try:
+            self._rollback.trigger(given.level, checked_why(given.why), principal.user_id)
+        except FlagError as error:
+            raise RequestError("conflict", str(error)) from None
         await self._control.settled()
         return answer(self.view(), 202)
 

@@ -17,10 +17,10 @@ import structlog
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.flags.control import FlagControl
-from goldenpath.runtime.flags.definition import AUTOMATIC_ROLLBACK, ROLLED_BACK, TIMEOUTS
+from goldenpath.runtime.flags.definition import AUTOMATIC_ROLLBACK, ROLLED_BACK, TIMEOUTS, FlagError, UnknownFlag
 from goldenpath.runtime.flags.rule import Rule
 from goldenpath.runtime.interfaces import ActionRow
-from goldenpath.runtime.operators import SERVER, Actions
+from goldenpath.runtime.operators import MAX_WHY, SERVER, Actions
 from goldenpath.runtime.rollback.changes import SWITCHES, rolled_back, timeouts_back
 from goldenpath.runtime.rollback.hook import DeployHook, HookFacts
 from goldenpath.runtime.rollback.policy import Level, RollbackPolicy
@@ -37,8 +37,8 @@ _logger = structlog.get_logger("goldenpath.rollback")
 
 
 class Undone(msgspec.Struct, frozen=True):
-    """What taking a roll-back back did: `restored` flags have their rules of before; `kept` ones were changed by
-    somebody since, and stay as they are."""
+    """What taking a roll-back back did: `restored` flags have their rules of before. `kept` ones stay as they are:
+    somebody changed them since, or this version of the app has no flag of that name that can have such a rule."""
 
     number: int
     level: Level
@@ -79,6 +79,7 @@ class Rollback:
         self._hook = hook
         self._facts = facts
         self._hooked: asyncio.Task[None] | None = None
+        self._undoing = asyncio.Lock()
         self._code_rolled_back = False
         self._done = self._undone = 0
 
@@ -97,7 +98,10 @@ class Rollback:
     async def _watch(self) -> None:
         while True:
             await self._clock.sleep(INTERVAL)
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                _logger.exception("rollback_watch_failed")
 
     # --- by itself ----------------------------------------------------------------------------------------------------
 
@@ -113,7 +117,7 @@ class Rollback:
         self.look()
 
     def look(self) -> None:
-        """Do what is to be done now, if anything. Raises nothing."""
+        """Do what is to be done now, if anything. What cannot be done is told in the log."""
         if not self.automatic:
             return
         step = self.policy.decide(self.in_effect, self._clock.monotonic())
@@ -133,7 +137,7 @@ class Rollback:
     def _try(self, level: Level, why: str) -> None:
         try:
             self.trigger(level, why, SERVER)
-        except RequestError as error:
+        except (RequestError, FlagError) as error:
             self.policy.acted(self._clock.monotonic())  # not again and again
             _logger.error("rollback_failed", level=level, why=why, error=str(error))  # noqa: TRY400
 
@@ -152,12 +156,13 @@ class Rollback:
         return found
 
     def trigger(self, level: Level, why: str, actor: str = SERVER) -> None:
-        """Roll `level` back, at once; record who did it and why. For `code` this only begins: the hook runs beside
-        everything else, and its end is recorded too.
+        """Roll `level` back, at once; record who did it and why, of which what is longer than `MAX_WHY` is cut off. For
+        `code` this only begins: the hook runs beside everything else, and its end is recorded too.
 
         Raises `RequestError`: `not_configured` where the code shall be rolled back and there is no hook, `conflict`
-        where the hook runs already.
+        where the hook runs already; and `FlagError` where there are too many rules for one more.
         """
+        why = why[:MAX_WHY]  # it may be made of many reasons: none of them is worth the roll-back
         if level == "code":
             self._begin_hook(why, actor)
             changes: dict[str, Rule] = {}
@@ -202,19 +207,33 @@ class Rollback:
     async def undo(self, why: str, actor: str) -> Undone:
         """Take the last roll-back of flags or time-outs back that is not undone. Raises `RequestError` (`not_found`),
         `StoreError`."""
-        row = await self._last()
-        if row is None:
-            raise RequestError("not_found", "there is no roll-back to undo; code is put back by deploying it again")
-        before, after = (_rules(each) for each in (row.before, row.after))
-        restored = [name for name, rule in after.items() if _effect(self._flags.rules.get(name)) == rule]
-        for name in restored:
-            self._control.put(name, before.get(name), actor, why)
-        level: Level = "flags" if row.subject == "flags" else "timeouts"
-        undone = Undone(row.number, level, restored, [name for name in after if name not in restored])
-        self._actions.record(actor, AREA, _UNDO, level, after=undone, why=why)
-        self._undone += 1
-        self.policy.acted(self._clock.monotonic())
-        return undone
+        async with self._undoing:  # who comes second undoes the one before, not the same again
+            row = await self._last()
+            if row is None:
+                raise RequestError("not_found", "there is no roll-back to undo; code is put back by deploying it again")
+            level: Level = "flags" if row.subject == "flags" else "timeouts"
+            before, after = (_rules(each) for each in (row.before, row.after))
+            restored = [name for name, rule in after.items() if self._restore(name, rule, before.get(name), actor, why)]
+            undone = Undone(row.number, level, restored, [name for name in after if name not in restored])
+            self._actions.record(actor, AREA, _UNDO, level, after=undone, why=why)
+            self._undone += 1
+            self.policy.acted(self._clock.monotonic())
+            await self._actions.settled()
+            return undone
+
+    def _restore(self, name: str, held: Rule | None, before: Rule | None, actor: str, why: str) -> bool:
+        """Put the rule of `before` back where the one that the roll-back set is `held` still. Returns whether it is."""
+        if _effect(self._flags.rules.get(name)) != held:
+            return False
+        try:
+            self._control.put(name, before, actor, why)
+        except (
+            UnknownFlag,
+            FlagError,
+        ) as error:  # the code was rolled back, too: the others are to be undone all the same
+            _logger.warning("rollback_not_undone", flag=name, error=str(error))
+            return False
+        return True
 
     async def _last(self) -> ActionRow | None:
         undone: set[int] = set()
