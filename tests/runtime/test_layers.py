@@ -224,6 +224,11 @@ WRONG: dict[str, tuple[str, str]] = {
     "no choice": ('durability = "powr"', ": durability is 'powr'; allowed are process, power; did you mean power?"),
     "no switch": ("registration = 1", ": registration is 1: Expected `bool`"),
     "unknown within": ("[tiers.free]\nmax_runing = 1", ": tiers is {'free': {'max_runing': 1}}: "),
+    "nested deeply": (f"port = {'[' * 5000}", " is no TOML: it is nested too deeply"),
+    "long number": (f"port = {'9' * 5000}", " is no TOML: Exceeds the limit (4300 digits)"),
+    "large number": (f"port = {'9' * 400}", ": port must be at most "),
+    "larger number": (f"heartbeat = 0x{'f' * 5000}", ": heartbeat is too large to be shown: "),
+    "secret": ('openai_api_key = ["mellon"]', ": openai_api_key is ***: Expected `str | null`, got `array`"),
     "wrong together": ('tls_cert = "x"', ": tls_cert and GOLDENPATH_TLS_KEY must be set together"),
     "hierarchy": ("tool_timeout = 9\nagent_execution_timeout = 8", ": tool_timeout is 9 s; it must be below"),
 }

@@ -7,15 +7,15 @@ profile, the file, the environment's variables, the command line.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
-from goldenpath.runtime.redaction import without_logins
-from goldenpath.runtime.settings import Environment, Settings, SettingsError
+from goldenpath.runtime import toml
+from goldenpath.runtime.redaction import HIDDEN, without_logins
+from goldenpath.runtime.settings import SECRETS, Environment, Settings, SettingsError
 
 PREFIX: Final = "GOLDENPATH_"
 CONFIG: Final = "GOLDENPATH_CONFIG"
@@ -74,10 +74,10 @@ def of_file(path: str) -> Layer:
     """The layer of a TOML file, whose keys are the settings' names. Raises `SettingsError`, which names file and
     key."""
     try:
-        content = tomllib.loads(Path(path).read_text())
+        content = toml.parse(Path(path).read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeError) as error:
+    except ValueError as error:
         raise SettingsError(f"{path} is no TOML: {error}") from None
     layer = {}
     for name, value in content.items():
@@ -173,7 +173,8 @@ def _of_value(what: str, name: str, value: object) -> object:
     try:
         return msgspec.convert(value, FIELDS[name].type)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{what} is {_repeated(value)}: {error}") from None
+        shown = HIDDEN if name in SECRETS else _repeated(value)
+        raise SettingsError(f"{what} is {shown}: {error}") from None
 
 
 def _boolean(what: str, text: str) -> bool:
@@ -198,7 +199,10 @@ def _choice(what: str, name: str, text: str) -> str:
 
 
 def _repeated(value: Any) -> str:
-    text = without_logins(repr(value))
+    try:
+        text = without_logins(repr(value))
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        return "too large to be shown"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

@@ -21,6 +21,8 @@ _MAY_BE_ZERO: Final = frozenset(
         "retention_bytes", "stall_bound",
     }
 )  # fmt: skip
+_LARGEST: Final = (1 << 63) - 1
+"""What a whole number may be at most; larger ones are no float either."""
 
 
 def validate(settings: Settings, origins: Mapping[str, Origin]) -> None:
@@ -117,6 +119,8 @@ def _is_hook(target: str) -> bool:
 
 
 def _check_number(named: str, name: str, value: float) -> None:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise SettingsError(f"{named} must be at most {_LARGEST}")
     if not math.isfinite(value):
         raise SettingsError(f"{named} must be a finite number")
     if value < 0 or (value == 0 and name not in _MAY_BE_ZERO):

@@ -87,6 +87,8 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("[rules.x", "not TOML"),
+        (f"rules = {'[' * 5000}", "not TOML: it is nested too deeply"),
+        (f"rules = {'9' * 5000}", "not TOML: Exceeds the limit (4300 digits)"),
         ("[rule.x]\nabove = 1", "unknown key `rule`"),
         ("rules = 3", "`rules` has to be a table"),
         ("[rules]\nx = 3", "rules.x has to be a table"),
@@ -116,6 +118,11 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, why: str) -
     assert why in message
     assert message.startswith(str(tmp_path / "alerts.toml"))
     assert "\n" not in message
+
+
+def test_json_that_is_nested_too_deeply_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AlertsError, match="not JSON: it is nested too deeply"):
+        load_rules(_written(tmp_path / "alerts.json", "[" * 5000), {})
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

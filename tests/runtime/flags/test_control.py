@@ -120,8 +120,21 @@ async def test_a_broken_file_keeps_the_rules_from_before_and_says_so(path: Path)
         assert set(file.read(path)) == {REGISTRATION}
 
 
-async def test_a_broken_file_at_the_start_leaves_the_defaults_and_says_so(path: Path) -> None:
-    path.write_text("[half")
+async def test_a_file_that_is_back_as_it_was_is_no_broken_one(path: Path) -> None:
+    async with started(path) as one:
+        one.control.put(NEW_RUNS, OFF, "usr_1", "incident 7")
+        await one.control.settled()
+        kept = path.rename(path.with_name("kept"))
+        path.symlink_to(path.name)  # whatever it is that cannot be looked at, for a while
+        await one.look(lambda: one.control.problem)
+        kept.replace(path)
+        await one.look(lambda: one.control.problem is None)
+        assert not one.flags.enabled(NEW_RUNS)
+
+
+@pytest.mark.parametrize("content", ["[half", f"x = {'[' * 5000}"])
+async def test_a_broken_file_at_the_start_leaves_the_defaults_and_says_so(path: Path, content: str) -> None:
+    path.write_text(content)
     async with started(path) as one:
         assert one.flags.enabled(NEW_RUNS)
         assert str(path) in (one.control.problem or "")

@@ -56,6 +56,12 @@ def test_a_file_as_a_person_writes_it() -> None:
         ("new_runs = false", "flag new_runs"),
         ('[new_runs]\nstage = "of"', "flag new_runs: Invalid enum value 'of'"),
         ("[new_runs]\nenabled = false", "flag new_runs: Object contains unknown field `enabled`"),
+        ("[unknown]\npercent = nan", "flag unknown: percent is from 0 to 100"),
+        ("[unknown]\npercent = inf", "flag unknown: percent is from 0 to 100"),
+        (f"[unknown]\npercent = {'9' * 5000}", "4300 digits"),
+        (f"[new_runs]\npercent = 0x{'f' * 5000}", "flag new_runs: "),
+        (f"[unknown]\ntiers = ['{'x' * 129}']", "flag unknown: the name of a tier has at most 128 characters"),
+        (f"x = {'[' * 5000}{']' * 5000}", "nested too deeply"),
     ],
 )
 def test_what_makes_no_sense_is_told_with_the_file_and_the_flag(tmp_path: Path, text: str, told: str) -> None:
@@ -74,6 +80,22 @@ def test_no_file_is_no_rules_and_one_that_is_too_large_is_refused(tmp_path: Path
     path.write_text("#" * (file.MAX_BYTES + 1))
     with pytest.raises(file.FlagsFileError, match="more than"):
         file.read(path)
+
+
+def test_nobody_waits_for_what_is_no_file_to_say_something(tmp_path: Path) -> None:
+    path = tmp_path / "flags.toml"
+    os.mkfifo(path)
+    with pytest.raises(file.FlagsFileError, match="not a regular file"):
+        file.read(path)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "flags.toml"
+    held = file.edit(path, lambda rules: {**rules, "a": Rule(stage="off")})
+    large = {f"f{number}": Rule(why="x" * 500, by="y" * 500) for number in range(600)}
+    with pytest.raises(file.FlagsFileError, match=f"more than {file.MAX_BYTES} bytes"):
+        file.edit(path, lambda _: large)
+    assert file.read(path) == held
 
 
 def test_an_edit_keeps_what_others_wrote_and_changes_the_signature(tmp_path: Path) -> None:

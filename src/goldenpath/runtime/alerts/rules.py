@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.resources import files
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from goldenpath.runtime import toml
 from goldenpath.runtime.settings import SettingsError
 from goldenpath.runtime.signals import GAUGES, MADE, UnknownSignal, check
 
@@ -98,7 +98,7 @@ class Rules(msgspec.Struct, frozen=True):
 
 def default_rules() -> Rules:
     """What ships: the rules, and nobody who is told."""
-    content = tomllib.loads(files("goldenpath.runtime.alerts").joinpath(DEFAULTS).read_text("utf-8"))
+    content = toml.parse(files("goldenpath.runtime.alerts").joinpath(DEFAULTS).read_text("utf-8"))
     return _laid_over(Rules({}, {}), DEFAULTS, content, {})
 
 
@@ -117,8 +117,10 @@ def _read(file: Path) -> Any:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise AlertsError(f"{file}: cannot be read: {reason}") from None
     try:
-        return msgspec.json.decode(text) if file.suffix == ".json" else tomllib.loads(text)
-    except (msgspec.DecodeError, tomllib.TOMLDecodeError) as error:
+        return msgspec.json.decode(text) if file.suffix == ".json" else toml.parse(text)
+    except RecursionError:
+        raise AlertsError(f"{file}: not JSON: {toml.NESTED}") from None
+    except ValueError as error:
         raise AlertsError(f"{file}: not {'JSON' if file.suffix == '.json' else 'TOML'}: {error}") from None
 
 

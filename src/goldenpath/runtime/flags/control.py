@@ -98,7 +98,8 @@ class FlagControl:
         if self.path is None:
             return
         try:
-            found = await call_in_thread(_changed, self.path, self._seen, first)
+            # One that could not be read may be back just as it was seen.
+            found = await call_in_thread(_changed, self.path, self._seen, first or self.problem is not None)
             if found is None:
                 return
             self._seen, rules = found
@@ -186,11 +187,11 @@ class FlagControl:
 
 
 def _changed(
-    path: Path, seen: file.Signature | None, first: bool
+    path: Path, seen: file.Signature | None, anyway: bool
 ) -> tuple[file.Signature | None, dict[str, Rule]] | None:
-    """What the file is and says now; None: it is as it was `seen`."""
+    """What the file is and says now; None: it is as it was `seen`. `anyway`: also then."""
     found = file.signature(path)
-    if found == seen and not first:
+    if found == seen and not anyway:
         return None
     return found, file.read(path)
 

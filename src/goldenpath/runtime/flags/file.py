@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import secrets
-import tomllib
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +18,13 @@ from typing import Final
 
 import msgspec
 
+from goldenpath.runtime import toml
 from goldenpath.runtime.flags.definition import FlagError
 from goldenpath.runtime.flags.rule import Rule
 
 FILE_NAME: Final = "flags.toml"
 MAX_BYTES: Final = 512 * 1024
-"""The largest file that is read."""
+"""The largest file that is read, and that is written."""
 
 _HEAD: Final = (
     "# Rules of feature flags, see docs/howto/flags.md. The server writes this file too: comments do not stay.\n"
@@ -54,7 +55,10 @@ def signature(path: Path) -> Signature | None:
 def read(path: Path) -> dict[str, Rule]:
     """The rules in the file; none where there is no file. Raises `FlagsFileError`."""
     try:
-        with path.open("rb") as file:
+        # Where it is a pipe, nobody waits until somebody writes into it.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise FlagsFileError(f"{path}: not a regular file")
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return {}
@@ -71,11 +75,12 @@ def read(path: Path) -> dict[str, Rule]:
 def decode(text: str) -> dict[str, Rule]:
     """The rules that a TOML document holds. Raises ValueError, which says what is wrong."""
     rules = {}
-    for name, table in tomllib.loads(text).items():
+    for name, table in toml.parse(text).items():
         try:
             rules[name] = msgspec.convert(table, Rule)
         except msgspec.ValidationError as error:
             raise FlagError(f"flag {name}: {error}") from None
+        rules[name].check_form(f"flag {name}")
     return rules
 
 
@@ -107,7 +112,10 @@ def edit(path: Path, change: Callable[[dict[str, Rule]], Mapping[str, Rule]], *,
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(path, wait=wait):
             rules = dict(change(read(path)))
-            _write(path, encode(rules))
+            data = encode(rules).encode()
+            if len(data) > MAX_BYTES:
+                raise FlagsFileError(f"cannot write {path}: it would have more than {MAX_BYTES} bytes")
+            _write(path, data)
     except OSError as error:
         raise FlagsFileError(f"cannot write {path}: {error.strerror}") from None
     return rules
@@ -126,12 +134,12 @@ def _locked(path: Path, *, wait: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

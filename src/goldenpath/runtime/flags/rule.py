@@ -27,6 +27,8 @@ INTERNAL: Final = "internal"
 """The permission of users who get everything first; operators do, too."""
 MAX_NAMES: Final = 32
 """How many tiers or environments a rule may name."""
+MAX_NAME: Final = 128
+"""The longest name of a tier, in characters."""
 
 _RANGE: Final = 1 << 32
 _MASK: Final = (1 << 64) - 1
@@ -53,16 +55,22 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     def check(self, flag: Flag) -> None:
         """Raises `FlagError` where `flag` cannot have this rule."""
         where = f"flag {flag.name}"
-        if self.percent is not None and not 0 <= self.percent <= 100:
-            raise FlagError(f"{where}: percent is from 0 to 100")
+        self.check_form(where)
         if self.percent is not None and self.stage in ("off", "internal"):
             raise FlagError(f"{where}: a percent goes with no stage, or with canary, staged or full")
         if flag.variants is None and self.variant is not None:
             raise FlagError(f"{where} has no variants")
         if flag.variants is not None and self.stage != "off" and self.variant not in flag.variants:
             raise FlagError(f"{where}: variant is one of {', '.join(flag.variants)}")
+
+    def check_form(self, where: str) -> None:
+        """Raises `FlagError` where no flag can have this rule; it is called `where`."""
+        if self.percent is not None and not 0 <= self.percent <= 100:  # so written, it refuses a NaN
+            raise FlagError(f"{where}: percent is from 0 to 100")
         if len(self.tiers) > MAX_NAMES or len(self.environments) > MAX_NAMES:
             raise FlagError(f"{where}: at most {MAX_NAMES} tiers and environments")
+        if any(len(tier) > MAX_NAME for tier in self.tiers):
+            raise FlagError(f"{where}: the name of a tier has at most {MAX_NAME} characters")
         if len(self.why) > MAX_WHY or len(self.by) > MAX_WHY:
             raise FlagError(f"{where}: why and by have at most {MAX_WHY} characters")
 
