@@ -7,12 +7,13 @@ that nothing happened that the number could be made of: that is unknown, never w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from goldenpath.runtime.windows import Counts, Durations, Span
+from goldenpath.runtime.windows import SLICES, STEP, Counts, Durations, Span
 from goldenpath.wire.errors import ErrorName, GoldenpathError
 
 USUAL: Final[Span] = "5m"
@@ -125,6 +126,11 @@ def check(name: str) -> None:
     """Raise `UnknownSignal` where no signal has this name: for rules, when they are read."""
     if name not in GAUGES:
         _made(name)
+
+
+def reach(name: str) -> float:
+    """How far back goes what the signal `name` is made of, in seconds; 0: it is of now. Raises `UnknownSignal`."""
+    return 0.0 if name in GAUGES else STEP * math.prod(SLICES[_made(name)[1]])
 
 
 def _made(name: str) -> tuple[Made, Span]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import structlog
@@ -13,6 +13,7 @@ from goldenpath.runtime.alerts.alerts import Alerts, Change
 from goldenpath.runtime.alerts.delivery import Delivery
 from goldenpath.runtime.alerts.messages import Sender
 from goldenpath.runtime.alerts.rules import Receiver, default_rules
+from goldenpath.runtime.rollback.policy import Level, RollbackPolicy
 from goldenpath.runtime.signals import Signals
 from tests.runtime.alerts.receiver import WatchedClock, WebhookReceiver, receiving
 
@@ -23,7 +24,7 @@ class Stage:
     def __init__(self, receiver: WebhookReceiver) -> None:
         self.clock = WatchedClock()
         self.signals = Signals()
-        self.triggers: list[tuple[str, str | None]] = []
+        self.triggers: list[tuple[str, str | None, float]] = []
         delivery = Delivery(
             {"me": Receiver(takes=("page", "chat"), webhook=receiver.url)}, Sender("production", "x:1"), self.clock
         )
@@ -32,7 +33,7 @@ class Stage:
             delivery,
             self.signals,
             self.clock,
-            set_trigger=lambda name, why: self.triggers.append((name, why)),
+            set_trigger=lambda name, why, over: self.triggers.append((name, why, over)),
         )
 
     async def pass_time(self, seconds: float) -> None:
@@ -71,7 +72,7 @@ async def test_failing_connections_page_and_call_for_a_roll_back_and_end(
     await stage.pass_time(60)
     assert stage.triggers == []
     await stage.pass_time(10)
-    assert stage.triggers == [("alert connect_failures", "connect_failure_rate > 0.05")]
+    assert stage.triggers == [("alert connect_failures", "connect_failure_rate > 0.05", 305.0)]
     assert await receiver.alerts(1) == ["connect_failures firing"]
     for _ in range(10):
         await stage.pass_time(60)
@@ -80,7 +81,35 @@ async def test_failing_connections_page_and_call_for_a_roll_back_and_end(
         ("connect_failures", "firing"),
         ("connect_failures", "resolved"),
     ]
-    assert stage.triggers[1:] == [("alert connect_failures", None)]
+    assert stage.triggers[1:] == [("alert connect_failures", None, 0.0)]
+
+
+def _rolled_back(receiver: WebhookReceiver, failing: Callable[[list[Level]], int]) -> list[Level]:
+    """What a server takes back in twenty minutes in which, of 25 connections at each look, so many fail."""
+    stage = Stage(receiver)
+    policy, in_effect = RollbackPolicy(0.0, code=True), list[Level]()
+    alerting = Alerting(
+        stage.alerting.alerts, stage.alerting.delivery, stage.signals, stage.clock, set_trigger=policy.set
+    )
+    for _ in range(int(1200 / INTERVAL)):
+        failed = failing(in_effect)
+        stage.connect(25 - failed, failed)
+        alerting.look()
+        step = policy.decide(in_effect, stage.clock.monotonic())
+        if step is not None:
+            in_effect.append(step.level)
+            policy.acted(stage.clock.monotonic())
+        stage.clock.advance(INTERVAL)
+    return in_effect
+
+
+async def test_what_was_wrong_before_a_roll_back_calls_for_no_further_one(receiver: WebhookReceiver) -> None:
+    """The first roll-back helps at once; for minutes the alert fires on, and the signal is wrong by what was before."""
+    assert _rolled_back(receiver, lambda in_effect: 0 if in_effect else 5) == ["flags"]
+
+
+async def test_what_stays_wrong_calls_for_level_after_level(receiver: WebhookReceiver) -> None:
+    assert _rolled_back(receiver, lambda _: 5) == ["flags", "timeouts", "code"]
 
 
 async def test_a_healthy_server_alerts_nobody(stage: Stage, receiver: WebhookReceiver) -> None:

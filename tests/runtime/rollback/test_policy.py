@@ -37,6 +37,23 @@ def test_what_stays_wrong_is_answered_with_the_next_level_after_the_cool_down() 
     assert found.decide(LADDER, 2 * COOL_DOWN) is None
 
 
+def test_what_was_measured_before_a_roll_back_does_not_say_whether_it_helped() -> None:
+    found = policy()
+    found.set("connect_failures", "bad", 2 * COOL_DOWN)
+    assert found.decide([], 0.0) == Step("flags", "bad")
+    found.acted(0.0)
+    assert found.decide(["flags"], 2 * COOL_DOWN - 1) is None
+    assert found.decide(["flags"], 2 * COOL_DOWN) == Step("timeouts", "bad")
+
+
+def test_only_what_calls_for_it_by_then_is_the_reason() -> None:
+    found = policy()
+    found.acted(0.0)
+    found.set("connect_failures", "bad", 2 * COOL_DOWN)
+    found.set("cold starts", "three")
+    assert found.decide(["flags"], COOL_DOWN) == Step("timeouts", "three")
+
+
 def test_what_is_good_again_is_answered_no_more() -> None:
     found = policy()
     found.set("connect_failures", "bad")

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from goldenpath.clock import Clock
 from goldenpath.runtime.alerts.alerts import SILENCE, Alerts, Change, Reading
 from goldenpath.runtime.alerts.delivery import Delivery
-from goldenpath.runtime.signals import Signals
+from goldenpath.runtime.signals import Signals, reach
 
 _logger = structlog.get_logger("goldenpath.alerts")
 
@@ -21,9 +21,16 @@ INTERVAL: Final = 5.0
 """Seconds between two looks."""
 
 
+class SetTrigger(Protocol):
+    """Is told, by an alert's name, why a roll-back is called for, and over how many seconds that was measured; and
+    with None that it is no more. Must not wait."""
+
+    def __call__(self, name: str, why: str | None, over: float, /) -> object: ...
+
+
 class Alerting:
-    """`set_trigger` is told, by an alert's name, why a roll-back is called for, and with None that it is no more; it
-    must not wait. `listeners` are shown every change that is no reminder. Belongs to one event loop."""
+    """A roll-back is called for while an alert with that action fires and its signal is wrong. `listeners` are shown
+    every change that is no reminder. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -32,7 +39,7 @@ class Alerting:
         signals: Signals,
         clock: Clock,
         *,
-        set_trigger: Callable[[str, str | None], object],
+        set_trigger: SetTrigger,
     ) -> None:
         self.alerts = alerts
         self.delivery = delivery
@@ -40,6 +47,8 @@ class Alerting:
         self._clock = clock
         self._set_trigger = set_trigger
         self.listeners: list[Callable[[Change], object]] = []
+        self._calling: frozenset[str] = frozenset()
+        """The alerts that call for a roll-back."""
         self._task: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -66,6 +75,7 @@ class Alerting:
         readings = {signal: self._reading(signal, now) for signal in self.alerts.signals}
         for change in self.alerts.look(readings, now=now, time=self._clock.time()):
             self._act(change)
+        self._call_for_rollback()
 
     def test(self) -> list[str]:
         """Tell every receiver that this is a test. Returns their names."""
@@ -99,13 +109,20 @@ class Alerting:
         if change.reminder:
             return
         for listener in self.listeners:
-            self._do(partial(listener, change), change)
-        if "rollback" in change.actions:
-            why = f"{change.signal} {change.bound}" if change.state == "firing" else None
-            self._do(partial(self._set_trigger, f"alert {change.alert}", why), change)
+            self._do(partial(listener, change), change.alert)
 
-    def _do(self, work: Callable[[], object], change: Change) -> None:
+    def _call_for_rollback(self) -> None:
+        wrong = self.alerts.wrong("rollback")
+        before, self._calling = self._calling, frozenset(wrong)
+        for name in sorted(before - self._calling):
+            self._do(partial(self._set_trigger, f"alert {name}", None, 0.0), name)
+        for name in sorted(self._calling - before):
+            rule = wrong[name]
+            over = reach(rule.signal) + INTERVAL  # as the look may have been so long ago
+            self._do(partial(self._set_trigger, f"alert {name}", f"{rule.signal} {rule.bound}", over), name)
+
+    def _do(self, work: Callable[[], object], alert: str) -> None:
         try:
             work()
         except Exception:
-            _logger.exception("alert_action_failed", alert=change.alert)
+            _logger.exception("alert_action_failed", alert=alert)

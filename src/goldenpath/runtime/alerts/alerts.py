@@ -152,6 +152,16 @@ class Alerts:
                 return _change(alert, "firing", time, reminder=True)
         return None
 
+    def wrong(self, action: Action) -> dict[str, Rule]:
+        """The rules, by name, of the alerts with this action that fire, and whose signal was wrong at the last look:
+        one that fires still because it was wrong lately is none of them."""
+        return {
+            alert.name: alert.rule
+            for alert in self._alerts
+            if alert.state == "firing" and action in alert.rule.actions
+            if alert.value is not None and alert.rule.is_wrong(alert.value)
+        }
+
     def view(self) -> list[AlertView]:
         """How all alerts stand: those that fire first, then the pending ones, then by name."""
         order = {"firing": 0, "pending": 1, "inactive": 2}

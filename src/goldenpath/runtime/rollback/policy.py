@@ -1,11 +1,13 @@
 """When the server rolls back by itself, and what it takes back next. Sans-I/O.
 
-Something that is wrong, an alert that fires or an incident, calls for the levels one after the other, the fastest and
-least far-reaching first. After each there is a pause in which it may help. What is in effect already is not done again.
+Something that is wrong, a bad signal or an incident, calls for the levels one after the other, the fastest and least
+far-reaching first. After each there is a pause in which it may help; and what was measured before it says nothing of
+whether it did. What is in effect already is not done again.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Final, Literal
 
@@ -33,20 +35,21 @@ class RollbackPolicy:
     def __init__(self, cool_down: float, *, code: bool) -> None:
         self._cool_down = cool_down
         self._ladder = LADDER if code else LADDER[:-1]
-        self._triggers: dict[str, str] = {}
+        self._triggers: dict[str, tuple[str, float]] = {}
         self._acted_at: float | None = None
 
     @property
     def triggers(self) -> dict[str, str]:
         """What is wrong now, by name, and in words."""
-        return dict(self._triggers)
+        return {name: why for name, (why, _) in self._triggers.items()}
 
-    def set(self, name: str, why: str | None) -> None:
-        """`name` is wrong from now on, `why` in words; None: it is not, or no more."""
+    def set(self, name: str, why: str | None, over: float = 0.0) -> None:
+        """`name` is wrong from now on, `why` in words; None: it is not, or no more. `over`: so many seconds back goes
+        what says so; nothing more is done for it until these lie after what was done last."""
         if why is None:
             self._triggers.pop(name, None)
         elif name in self._triggers or len(self._triggers) < MAX_TRIGGERS:
-            self._triggers[name] = why
+            self._triggers[name] = (why, over)
 
     def acted(self, now: float) -> None:
         """Somebody, or the server, rolled back or undid it: the cool-down begins."""
@@ -63,6 +66,8 @@ class RollbackPolicy:
     def decide(self, in_effect: Collection[Level], now: float) -> Step | None:
         """What to do at `now`; None: nothing, because nothing is wrong, it is too early, or no level is left."""
         level = self.next_level(in_effect)
-        if not self._triggers or level is None or self.cooling(now) > 0:
+        if level is None or self.cooling(now) > 0:
             return None
-        return Step(level, "; ".join(self._triggers.values()))
+        since = math.inf if self._acted_at is None else now - self._acted_at
+        reasons = [why for why, over in self._triggers.values() if over <= since]
+        return Step(level, "; ".join(reasons)) if reasons else None

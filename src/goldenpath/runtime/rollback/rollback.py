@@ -110,10 +110,11 @@ class Rollback:
         """Whether the server rolls back by itself."""
         return self._flags.enabled(AUTOMATIC_ROLLBACK)
 
-    def set_trigger(self, name: str, why: str | None) -> None:
+    def set_trigger(self, name: str, why: str | None, over: float = 0.0) -> None:
         """Something that calls for a roll-back is wrong, `why` in words; None: no more. Something is done about it at
-        once, unless the cool-down says to wait; and again after it, as long as it is wrong."""
-        self.policy.set(name, why)
+        once, unless the cool-down says to wait; and again after it, as long as it is wrong, by what the last `over`
+        seconds say and the last roll-back is no part of."""
+        self.policy.set(name, why, over)
         self.look()
 
     def look(self) -> None:
