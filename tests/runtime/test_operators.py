@@ -20,9 +20,11 @@ class FullDisk(MemoryActions):
     def __init__(self) -> None:
         super().__init__()
         self.full = True
+        self.asked = 0
 
     async def add_actions(self, actions: Sequence[ActionRow]) -> None:
         await asyncio.sleep(0)
+        self.asked += 1
         if self.full:
             raise StoreError("disk full")
         await super().add_actions(actions)

@@ -53,6 +53,8 @@ class Actions:
         self._pending: deque[ActionRow] = deque()
         self._recorded = self._dropped = 0
         self._writing: asyncio.Task[None] | None = None
+        self._told: str | None = None
+        """Why the store took nothing when it was last asked; None: it did."""
 
     def record(
         self,
@@ -105,14 +107,22 @@ class Actions:
             try:
                 await self._store.add_actions(rows)
             except StoreError as error:
-                _logger.error("operator_actions_wait", pending=len(self._pending), error=str(error))  # noqa: TRY400
+                if str(error) != self._told:  # it is tried again and again
+                    self._told = str(error)
+                    _logger.error("operator_actions_wait", pending=len(self._pending), error=self._told)  # noqa: TRY400
                 return
+            self._told = None
             written = set(map(id, rows))
             while self._pending and id(self._pending[0]) in written:
                 self._pending.popleft()
 
+    def waits(self, area: str) -> bool:
+        """Whether the store has not taken yet all that was recorded of `area`."""
+        return any(row.area == area for row in self._pending)
+
     async def settled(self) -> None:
-        """Wait until the store has what was recorded, or failed to take it, which the log tells. Cancelling is safe."""
+        """Wait until the store has what was recorded, or failed to take it, which the log tells. `FlagControl` does so
+        whenever it looks at its file, so that what waits is not lost. Cancelling is safe."""
         if self._pending:
             await asyncio.shield(self._write())
 

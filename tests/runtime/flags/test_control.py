@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.flags import file
@@ -19,6 +20,7 @@ from goldenpath.runtime.flags.rule import Rule
 from goldenpath.runtime.operators import Actions
 from goldenpath.runtime.stores.memory_actions import MemoryActions
 from tests.runtime.runs import until
+from tests.runtime.test_operators import FullDisk
 
 INTERVAL = 2.0
 OFF = Rule(stage="off")
@@ -27,9 +29,9 @@ OFF = Rule(stage="off")
 class Controlled:
     """A control with its clock and its journal."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, store: MemoryActions | None = None) -> None:
         self.clock = ManualClock()
-        self.actions = Actions(MemoryActions(), self.clock)
+        self.actions = Actions(store or MemoryActions(), self.clock)
         self.flags = Flags(BUILTIN, "testing")
         self.control = FlagControl(self.flags, self.actions, self.clock, path, INTERVAL)
 
@@ -167,6 +169,20 @@ async def test_rules_of_flags_that_are_not_declared_stay_in_the_file(path: Path)
         one.control.put(NEW_RUNS, OFF, "usr_1", "incident 7")
         assert await one.control.settled()
     assert set(file.read(path)) == {NEW_RUNS, "later"}
+
+
+async def test_what_the_journal_did_not_take_is_written_as_soon_as_it_can_be(path: Path) -> None:
+    store = FullDisk()
+    one = Controlled(path, store)
+    async with one.control.running():
+        with capture_logs() as logs:
+            one.control.put(NEW_RUNS, OFF, "usr_1", "incident 7")
+            assert await one.control.settled()
+            await one.look(lambda: store.asked == 4)
+        assert [log["event"] for log in logs].count("operator_actions_wait") == 1
+        store.full = False
+        await one.look(lambda: not one.actions.statistics().pending)
+        assert [row.subject for row in await store.actions(10)] == [NEW_RUNS]
 
 
 async def test_without_a_file_flags_live_as_long_as_the_process() -> None:

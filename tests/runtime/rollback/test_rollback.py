@@ -34,6 +34,7 @@ from goldenpath.runtime.rollback.rollback import INTERVAL, Rollback
 from goldenpath.runtime.stores.memory_actions import MemoryActions
 from goldenpath.wire.errors import RequestError
 from tests.runtime.runs import until
+from tests.runtime.test_operators import FullDisk
 
 COOL_DOWN = 300.0
 OPS = "usr_ops"
@@ -113,6 +114,32 @@ async def test_flags_are_rolled_back_by_the_kill_switches_and_by_taking_back_wha
     )
     assert rolled.rollback.in_effect == ["flags"]
     assert await rolled.journal() == [(OPS, "roll back", "flags", "too slow")]
+
+
+async def test_a_switch_of_the_server_that_is_on_for_some_is_no_roll_out(rolled: Rolled) -> None:
+    put = rolled.control.put
+    put(NEW_RUNS, Rule(percent=50), OPS, "half of the load")
+    put(AUTOMATIC_ROLLBACK, Rule(stage="full"), OPS, "as ever")
+    rolled.rollback.trigger("flags", "too slow", OPS)
+    assert rolled.flags.rules[NEW_RUNS].percent == 50
+    assert rolled.rollback.in_effect == ["flags"]
+
+
+async def test_a_roll_back_whose_record_waits_is_not_skipped_by_an_undo() -> None:
+    store = FullDisk()
+    store.full = False
+    rolled = Rolled(store=store)
+    rolled.rollback.trigger("flags", "slow", OPS)
+    await rolled.actions.settled()
+    store.full = True
+    rolled.rollback.trigger("timeouts", "still slow", OPS)
+    with pytest.raises(RequestError, match="not in the journal yet") as caught:
+        await rolled.rollback.undo("fine", OPS)
+    assert caught.value.code == "overloaded"
+    assert rolled.rollback.in_effect == ["flags", "timeouts"]
+    store.full = False
+    assert (await rolled.rollback.undo("fine", OPS)).level == "timeouts"
+    assert rolled.rollback.in_effect == ["flags"]
 
 
 async def test_undoing_puts_back_what_was_before_and_leaves_what_somebody_changed_since(rolled: Rolled) -> None:

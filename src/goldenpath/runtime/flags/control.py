@@ -82,6 +82,7 @@ class FlagControl:
             await self._clock.sleep(self._interval)
             try:
                 await self._look()
+                await self._actions.settled()
             except Exception:
                 _logger.exception("flags_watch_failed")
 

@@ -206,10 +206,13 @@ class Rollback:
         return await self._actions.latest(limit, before, AREA)
 
     async def undo(self, why: str, actor: str) -> Undone:
-        """Take the last roll-back of flags or time-outs back that is not undone. Raises `RequestError` (`not_found`),
-        `StoreError`."""
+        """Take the last roll-back of flags or time-outs back that is not undone. Raises `RequestError`: `not_found`,
+        `overloaded` while the journal cannot be written; `StoreError`."""
         async with self._undoing:  # who comes second undoes the one before, not the same again
             row = await self._last()
+            if self._actions.waits(AREA):  # it is the last one, and what is before it is not to be undone instead
+                message = "the last roll-back is not in the journal yet; clear its flags instead, or try again"
+                raise RequestError("overloaded", message, retry_after=5.0)
             if row is None:
                 raise RequestError("not_found", "there is no roll-back to undo; code is put back by deploying it again")
             level: Level = "flags" if row.subject == "flags" else "timeouts"
