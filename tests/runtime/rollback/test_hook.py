@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -77,6 +78,28 @@ async def test_a_command_that_takes_too_long_is_stopped_with_what_it_started(tmp
     assert (result.ok, result.ended, result.seconds) == (False, "timed out after 300 s", 301)
     own, child = map(int, pids.read_text().split())
     await until(lambda: not is_running(own) and not is_running(child))
+
+
+async def test_a_command_ends_with_itself_and_not_with_what_it_leaves_behind() -> None:
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\n"
+    )
+    clock = ManualClock()
+    running = asyncio.create_task(DeployHook(python(code), 300, clock).run(FACTS))
+
+    def has_ended() -> bool:
+        clock.advance(0.01)
+        return running.done()
+
+    await until(has_ended)
+    result = await running
+    left = int(result.output)
+    try:
+        assert (result.ok, result.ended, is_running(left)) == (True, "exit code 0", True)
+    finally:
+        os.kill(left, signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import shlex
 import signal
+from asyncio.subprocess import Process
 from contextlib import suppress
 from typing import Final
 
@@ -20,6 +21,10 @@ from goldenpath.clock import Clock, timeout
 MAX_OUTPUT: Final = 4096
 """How much of what the hook says is kept, its end, in bytes."""
 _CHUNK: Final = 65_536
+_LAST_WORDS: Final = 1.0
+"""How long what a command left behind may go on to say something after its end, in seconds."""
+_LOOK: Final = 0.2
+"""How often it is looked whether it has ended, in seconds."""
 
 
 class HookResult(msgspec.Struct, frozen=True):
@@ -82,20 +87,40 @@ class DeployHook:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # so that what it started can be stopped with it
         )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        reading = asyncio.create_task(_read(process.stdout, output))
         try:
-            assert process.stdin is not None
-            assert process.stdout is not None
             process.stdin.write(msgspec.json.encode(facts) + b"\n")
             process.stdin.close()  # a command that does not read it is no error
-            while part := await process.stdout.read(_CHUNK):
-                _keep(output, part)
-            code = await process.wait()
+            exiting = asyncio.create_task(self._exit(process))
+            try:
+                await asyncio.wait((reading, exiting), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                exiting.cancel()
+            if reading.done():
+                await process.wait()
         finally:
+            reading.cancel()
             if process.returncode is None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                await asyncio.shield(process.wait())
-        return code == 0, f"exit code {code}"
+            process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - what it left behind holds its pipe
+            await asyncio.shield(process.wait())
+            await asyncio.gather(reading, return_exceptions=True)
+        return process.returncode == 0, f"exit code {process.returncode}"
+
+    async def _exit(self, process: Process) -> None:
+        """Wait until the command itself has ended, and a little for its last words. What it started may go on, and
+        hold its output open: a new server, or the connection of an ssh. asyncio's own `wait` waits for that, too."""
+        while process.returncode is None:
+            await self._clock.sleep(_LOOK)
+        await self._clock.sleep(_LAST_WORDS)
+
+
+async def _read(said: asyncio.StreamReader, output: bytearray) -> None:
+    while part := await said.read(_CHUNK):
+        _keep(output, part)
 
 
 def _keep(output: bytearray, part: bytes) -> None:
