@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from goldenpath.runtime.overload import EPOCH
 from goldenpath.runtime.settings import Settings
 from tests.serverprocess import ServerProcess
@@ -33,6 +35,8 @@ async def burns(run: Run) -> None:
     await run.text("done")
 """
 """Each run takes 0.1 s of the processor, in pieces: of many at once everybody waits for each."""
+PATIENT = {"GOLDENPATH_AGENT_EXECUTION_TIMEOUT": "120", "GOLDENPATH_WEBSOCKET_RECV_TIMEOUT": "150"}
+"""Such an agent says nothing until its end, and of many at once each takes long."""
 USERS = 25
 SETTLED = 6.0
 """After so many seconds those that were taken before the control knew have ended."""
@@ -45,21 +49,28 @@ class Outcomes:
 
     def __init__(self) -> None:
         self.served: list[tuple[float, float]] = []
-        """When each run that was taken was asked for, since the beginning, and how long it took, in seconds."""
+        """When each run that was taken was asked for, since the beginning, and how long it took (`processor`)."""
         self.running = 0
         self.together: list[tuple[float, int]] = []
         """When each of them was asked for, and how many there were at its end."""
         self.refused: list[Frame] = []
         self.refusals: list[float] = []
-        """How long each refusal took."""
+        """How long each refusal took (`processor`)."""
 
     def at_once(self, since: float = 0.0) -> float:
         """The median of how many there were at once, of those that were asked for since then."""
         return statistics.median(count for asked, count in self.together if asked >= since)
 
-    def seconds(self, since: float = 0.0) -> float:
-        """The median of how long those took that were asked for since then."""
+    def took(self, since: float = 0.0) -> float:
+        """The median of how long those took that were asked for since then (`processor`)."""
         return statistics.median(took for asked, took in self.served if asked >= since)
+
+
+def processor(server: ServerProcess) -> float:
+    """Seconds that the server has had of the processor: the clock of these tests, because on a busy machine those on
+    the wall say more of its other guests."""
+    times = psutil.Process(server.pid).cpu_times()
+    return float(times.user + times.system)
 
 
 async def keep_asking(
@@ -69,7 +80,7 @@ async def keep_asking(
     token = server.tokens(f"user-{number}@example.org")["access_token"]
     async with connected(server.ws_url, token) as socket:
         for turn in itertools.count():
-            asked = time.monotonic()
+            asked, before = time.monotonic(), processor(server)
             if asked - began > seconds:
                 return
             reply = await socket.call("run", agent=agent, text="go", thread_id="t1", run_id=f"r{turn}")
@@ -79,10 +90,10 @@ async def keep_asking(
                 assert events[-1]["event"]["type"] == "RUN_FINISHED"
                 outcomes.together.append((asked - began, outcomes.running))
                 outcomes.running -= 1
-                outcomes.served.append((asked - began, time.monotonic() - asked))
+                outcomes.served.append((asked - began, processor(server) - before))
             else:
                 outcomes.refused.append(reply["error"])
-                outcomes.refusals.append(time.monotonic() - asked)
+                outcomes.refusals.append(processor(server) - before)
                 await asyncio.sleep(min(reply["error"]["retry_after"], IMPATIENT))
 
 
@@ -101,7 +112,7 @@ async def test_a_part_is_refused_at_once_and_the_others_are_fast(
     (tmp_path / "agents.py").write_text(AGENT)
     found = {}
     for name, seconds, env in (("without", 4.0, {}), ("with", 3 * SETTLED, {"GOLDENPATH_OVERLOAD_LAG": "0.1"})):
-        server = start_server(target="agents:app", cwd=tmp_path, **env)
+        server = start_server(target="agents:app", cwd=tmp_path, **PATIENT, **env)
         found[name] = await load(server, "burns", seconds)
         server.kill()
     without, controlled = found["without"], found["with"]
@@ -109,8 +120,8 @@ async def test_a_part_is_refused_at_once_and_the_others_are_fast(
     assert {error["code"] for error in controlled.refused} == {"overloaded"}
     assert all(0 < error["retry_after"] <= EPOCH for error in controlled.refused)
     assert controlled.at_once(since=SETTLED) < without.at_once() / 2
-    assert controlled.seconds(since=SETTLED) < without.seconds()
-    assert statistics.median(controlled.refusals) < controlled.seconds(since=SETTLED)
+    assert controlled.took(since=SETTLED) < without.took()
+    assert statistics.median(controlled.refusals) < controlled.took(since=SETTLED)
 
 
 async def test_a_server_that_is_busy_and_well_refuses_nobody(start_server: Callable[..., ServerProcess]) -> None:
