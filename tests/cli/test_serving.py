@@ -123,6 +123,7 @@ A, B = "198.51.100.1", "203.0.113.9"
         ("10.0.0.0/8", [A, B], ["in", "rate_limited"]),
         ("127.0.0.0/8", [A, B, A], ["in", "in", "rate_limited"]),
         ("127.0.0.1", [f"{A}, {B}", B, A], ["in", "rate_limited", "in"]),  # a client may write the first part itself
+        ("127.0.0.1", ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"], ["in", "rate_limited", "in"]),
         ("unix", [A, B], ["in", "rate_limited"]),
     ],
 )

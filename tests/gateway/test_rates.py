@@ -61,6 +61,12 @@ async def test_commands_over_the_rate_are_refused_and_taken_after_retry_after(
         assert counted(user.server, "commands_refused_total") == 2
 
 
+async def test_whoever_asks_for_what_only_operators_may_is_counted_too(transport: Transport, tmp_path: Path) -> None:
+    async with served(transport, tmp_path, commands=rate(2)) as user:
+        asked = [await user.http.get("/v1/admin/flags") for _ in range(3)]
+        assert [answer.status_code for answer in asked] == [403, 403, 429]
+
+
 async def test_runs_have_a_rate_of_their_own(transport: Transport, tmp_path: Path) -> None:
     async with served(transport, tmp_path, runs=rate(2)) as user, user.connect() as socket:
         await socket.run("hello", thread_id="t1")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldenpath.runtime.forwarded import TrustedProxies
+from goldenpath.runtime.forwarded import TrustedProxies, neighbourhood
 
 
 def forwarded(*values: str) -> list[tuple[bytes, bytes]]:
@@ -92,6 +92,23 @@ def test_a_network_may_be_named_by_any_of_its_addresses() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("198.51.100.1", "198.51.100.1"),
+        ("::ffff:198.51.100.1", "198.51.100.1"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2:ffff:1:2:3", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("junk", "junk"),
+        (None, None),
+    ],
+)
+def test_who_has_a_network_of_addresses_has_one_limit(address: str | None, counted: str | None) -> None:
+    assert neighbourhood(address) == counted
 
 
 ADDRESS = st.sampled_from(["10.0.0.1", "10.9.9.9", "198.51.100.1", "203.0.113.5", "", "junk"])

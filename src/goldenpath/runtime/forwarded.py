@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 _PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")
@@ -44,6 +44,15 @@ class TrustedProxies:
             if not self.trusts(hop):
                 return hop[:64] or peer
         return hops[0][:64] if hops and hops[0] else peer
+
+
+def neighbourhood(address: str | None) -> str | None:
+    """What counts as one address: of IPv6 the network of 64 bits, which everybody is given whole; of what is no address
+    the text as it is."""
+    parsed = None if address is None else _parsed(address)
+    if not isinstance(parsed, IPv6Address):
+        return address if parsed is None else str(parsed)
+    return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:

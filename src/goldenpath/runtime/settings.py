@@ -192,7 +192,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_user: int = 32
     """WebSockets and SSE streams of one user."""
     max_connections_per_address: int | None = cloud(256, local=None, testing=None)
-    """WebSockets and SSE streams of one address; not set: no limit."""
+    """WebSockets and SSE streams of one address, of IPv6 one network of 64 bits; not set: no limit."""
     max_attached_threads: int = 64
     """Threads that one WebSocket may follow."""
     max_bad_frames: int = 10

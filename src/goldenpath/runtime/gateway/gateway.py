@@ -18,7 +18,7 @@ from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.dispatcher import Dispatcher
 from goldenpath.runtime.event_log import EventLog
 from goldenpath.runtime.flags.flags import Flags
-from goldenpath.runtime.forwarded import TrustedProxies
+from goldenpath.runtime.forwarded import TrustedProxies, neighbourhood
 from goldenpath.runtime.gateway.connection import Connection
 from goldenpath.runtime.gateway.connection_state import ConnectionState
 from goldenpath.runtime.gateway.faults import counted, told
@@ -283,7 +283,7 @@ class Gateway:
         return reservation
 
     def _address(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        return self.proxies.client_address(client[0] if client else None, headers)
+        return neighbourhood(self.proxies.client_address(client[0] if client else None, headers))
 
     def _check_open(self) -> None:
         if self.scheduler.draining:

@@ -191,7 +191,9 @@ class Endpoint:
         if route.open is not None:
             return await route.open(request)
         principal = await self._api.principal(request)
-        if route.permission is not None:  # operators may always act
+        if route.permission is not None:  # who holds it may always act
+            if not principal.may(route.permission):
+                self._api.count(principal)
             check_permission(principal, route.permission)
         elif route.body is None:  # one with a body is counted by its size, once that is known
             self._api.count(principal)
