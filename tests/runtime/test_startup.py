@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from goldenpath.clock import ManualClock
+from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.settings import Settings
 from goldenpath.runtime.startup import (
     LAST_RETRY,
@@ -23,6 +26,7 @@ from goldenpath.runtime.startup import (
     StartupError,
     StartupState,
 )
+from goldenpath.runtime.timeouts import CurrentTimeouts
 from tests.runtime.runs import turns, until
 
 
@@ -44,8 +48,15 @@ class Dependency:
         return answer
 
 
-def startup(clock: ManualClock, *checks: Check, grace: float = 10.0, patient: bool = True) -> Startup:
-    return Startup(checks, clock, check_timeout=2.0, startup_timeout=3.0, grace=grace, patient=patient)
+def deadlines_of(clock: ManualClock, **seconds: float) -> Deadlines:
+    chosen = {"api_response": 1.0, "health_check": 2.0, "startup": 3.0, "health_wait": 10.0, **seconds}
+    return Deadlines(
+        clock, CurrentTimeouts(msgspec.structs.replace(Settings(environment="testing").timeouts, **chosen))
+    )
+
+
+def startup(clock: ManualClock, *checks: Check, patient: bool = True) -> Startup:
+    return Startup(checks, deadlines_of(clock), patient=patient)
 
 
 def verdicts(started: Startup) -> list[str]:
@@ -167,10 +178,12 @@ def test_waiting_ends_with_the_grace_and_looks_are_never_far_apart(
         assert state.settled == (verdict != "waiting")
 
 
-async def test_other_time_outs_may_be_taken_before_anything_is_looked_at() -> None:
+async def test_the_time_outs_are_those_in_force_when_the_start_begins() -> None:
     clock = ManualClock()
-    started = startup(clock, Check("slow", Dependency(None).look, required=True), grace=0.0)
-    started.use(Settings(environment="production").timeouts)
+    deadlines = deadlines_of(clock)
+    started = Startup([Check("slow", Dependency(None).look, required=True)], deadlines, patient=True)
+    deadlines.timeouts.replace(Settings(environment="production").timeouts, "rolled back")
+    started.begin()
     requiring = asyncio.create_task(started.require())
     await turns()
     clock.advance(19.0)
@@ -179,3 +192,73 @@ async def test_other_time_outs_may_be_taken_before_anything_is_looked_at() -> No
     clock.advance(2.0)
     with pytest.raises(StartupError):
         await requiring
+
+
+async def test_the_grace_counts_from_the_start_and_not_from_when_the_server_was_made() -> None:
+    clock = ManualClock()
+    started = startup(clock, Check("model", Dependency(NotYet("down")).look, required=False))
+    clock.advance(3600)  # the app that it is mounted in takes its time
+    started.begin()
+    watching = asyncio.create_task(started.watch())
+    await turns()
+    assert verdicts(started) == ["waiting"]
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_look_and_a_service_that_take_too_long_are_counted_once_each() -> None:
+    clock, missing = ManualClock(), Dependency(None, NotYet("down"))
+    deadlines = deadlines_of(clock)
+    started = Startup([Check("model", missing.look, required=False)], deadlines, patient=True)
+    watching = asyncio.create_task(started.watch())
+    await turns()
+    for _ in range(5):
+        clock.advance(LAST_RETRY)
+        await turns()
+    clock.advance(RECHECK)
+    await turns()
+    assert verdicts(started) == ["problem"]
+    fired = deadlines.statistics()
+    assert (fired.health_check, fired.health_wait, fired.startup) == (1, 1, 0)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_round_of_checks_that_takes_too_long_is_told_and_counted() -> None:
+    clock = ManualClock()
+    deadlines = deadlines_of(clock, startup=2.0)
+    started = Startup([Check("slow", Dependency(None).look, required=True)], deadlines, patient=True)
+    requiring = asyncio.create_task(started.require())
+    await turns()
+    clock.advance(2.0)
+    with pytest.raises(StartupError, match="the start was not done within 2 s"):
+        await requiring
+    assert deadlines.statistics().startup == 1
+
+
+class Broken:
+    """A check with a fault of its own."""
+
+    async def look(self) -> str:
+        raise UnicodeError("sk-secret")
+
+
+async def test_a_check_that_fails_by_a_fault_is_a_problem_and_keeps_nobody_waiting() -> None:
+    clock, there = ManualClock(), Dependency("there")
+    started = startup(
+        clock, Check("model", Broken().look, required=False), Check("provider", there.look, required=False)
+    )
+    watching = asyncio.create_task(started.watch())
+    with capture_logs() as logs:
+        await until(lambda: started.ready)
+    assert verdicts(started) == ["problem", "ok"]
+    assert started.findings()[0].found == "it could not be looked at (UnicodeError)"
+    assert logs[0]["event"] == "check_failed"
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_fault_in_what_is_required_ends_the_start_with_one_line() -> None:
+    started = startup(ManualClock(), Check("database", Broken().look, required=True))
+    with capture_logs(), pytest.raises(StartupError, match=r"^database: it could not be looked at \(UnicodeError\)"):
+        await started.require()

@@ -16,9 +16,11 @@ from aiohttp import web
 
 from goldenpath import App, Settings
 from goldenpath.clock import ManualClock, SystemClock
+from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.settings import Issuer
 from goldenpath.runtime.startup import DefiniteNo, NotSo, NotYet, StartupError, look
 from goldenpath.runtime.startup_checks import checks_of
+from goldenpath.runtime.timeouts import CurrentTimeouts
 
 KEY = {"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 
@@ -26,7 +28,8 @@ KEY = {"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7
 async def found(name: str, **settings: Any) -> str | NotSo:
     """What the check `name` of these settings finds."""
     checks = {check.name: check for check in checks_of(Settings(**settings), serving=False)}
-    return await look(checks[name], SystemClock(), 10.0)
+    timeouts = CurrentTimeouts(Settings(environment="production").timeouts)
+    return await look(checks[name], Deadlines(SystemClock(), timeouts))
 
 
 @asynccontextmanager
@@ -62,6 +65,15 @@ async def test_a_model_endpoint_is_asked_for_its_models(status: int, expected: s
     async with answering("/v1/models", status) as url:
         result = await found("model endpoint", openai_base_url=f"{url}/v1", openai_model="m", openai_api_key="k")
     assert (str(result), type(result)) == (expected, kind)
+
+
+async def test_a_key_that_no_request_can_hold_is_a_definite_no() -> None:
+    async with answering("/v1/models", 200) as url:
+        result = await found(
+            "model endpoint", openai_base_url=f"{url}/v1", openai_model="m", openai_api_key="sk-cl\u00e9"
+        )
+    assert isinstance(result, DefiniteNo)
+    assert "GOLDENPATH_OPENAI_API_KEY" in result.advice
 
 
 async def test_a_model_endpoint_that_nobody_listens_at_may_come_up() -> None:

@@ -15,10 +15,12 @@ from rich.table import Table
 
 from goldenpath.cli.listener import AddressInUse, ListenError, check_tls, listen
 from goldenpath.clock import SystemClock
+from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.environ import load
 from goldenpath.runtime.settings import NO_WAY_IN, Settings, SettingsError
 from goldenpath.runtime.startup import Finding, StartupState, look
 from goldenpath.runtime.startup_checks import checks_of
+from goldenpath.runtime.timeouts import CurrentTimeouts
 
 PINNED_PICOWS = "2.3.1"
 WANTED_FILES = 4096
@@ -59,9 +61,9 @@ def examine(*, config: str | None = None, assignments: Sequence[str] = (), **opt
 
 async def _dependencies(settings: Settings) -> list[Finding]:
     """What a start looks at, looked at once, all at the same time."""
-    clock, checks = SystemClock(), checks_of(settings, serving=False)
+    deadlines, checks = Deadlines(SystemClock(), CurrentTimeouts(settings.timeouts)), checks_of(settings, serving=False)
     state = StartupState([check.name for check in checks], started=0.0, grace=0.0)
-    results = await asyncio.gather(*(look(check, clock, settings.health_check_timeout) for check in checks))
+    results = await asyncio.gather(*(look(check, deadlines) for check in checks))
     for check, result in zip(checks, results, strict=True):
         state.found(check.name, result, now=0.0)
     for check in checks:

@@ -175,14 +175,7 @@ class Server:
         self.stalls = StallDetector(self.pulse, clock, settings.stall_bound)
         """When the event loop stood still, and whose work did it."""
         self.stalls.listen(lambda _: self.signals.stalls.add(clock.monotonic()))
-        self.startup = Startup(
-            checks_of(settings, serving=True),
-            clock,
-            check_timeout=settings.health_check_timeout,
-            startup_timeout=settings.startup_timeout,
-            grace=settings.health_wait_timeout,
-            patient=not settings.is_open,
-        )
+        self.startup = Startup(checks_of(settings, serving=True), self.deadlines, patient=not settings.is_open)
         rules = alert_rules(settings)
         self.alerting = Alerting(
             Alerts(rules.rules),
@@ -277,7 +270,7 @@ class Server:
             _logger.warning("no_way_in", why=NO_WAY_IN)
         async with self._storage, self.flag_control.running(), self.rollback.running(), self.alerting.running():
             self._look_at_starts()
-            self.startup.use(self.timeouts.now)  # which flags, or starts that failed, may have rolled back
+            self.startup.begin()  # only now: flags, or starts that failed, may have rolled the time-outs back
             await self.startup.require()
             await self.accounts.open()
             unfinished = await self.event_log.start()

@@ -17,8 +17,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 import structlog
 
-from goldenpath.clock import Clock, timeout
-from goldenpath.runtime.timeouts import Timeouts
+from goldenpath.runtime.deadlines import Deadlines, TimedOut
 from goldenpath.wire.errors import GoldenpathError
 
 Verdict = Literal["ok", "waiting", "warning", "problem"]
@@ -58,7 +57,8 @@ class Doubt(NotSo):
 
 
 class Check(NamedTuple):
-    """Something that a server depends on. `look` returns what was found; it raises `NotSo`, and may be cancelled."""
+    """Something that a server depends on. `look` returns what was found; it raises `NotSo`, and may be cancelled. What
+    else it raises is a definite no."""
 
     name: str
     look: Callable[[], Awaitable[str]]
@@ -88,6 +88,7 @@ class StartupState:
     """What was found so far. `grace` is how long after `started` something may not be there yet, in seconds."""
 
     def __init__(self, names: Sequence[str], started: float, grace: float) -> None:
+        self.grace = grace
         self._grace_ends = started + grace
         self._tries = dict.fromkeys(names, 0)
         self.findings = {name: Finding(name, "waiting", "not looked at yet") for name in names}
@@ -122,33 +123,22 @@ class StartupState:
 class Startup:
     """The checks of one server. Belongs to one event loop.
 
-    `check_timeout` bounds each look and `startup_timeout` all of `require`, in seconds; `grace` is as in
-    `StartupState`. With `patient` the server is not `ready` before everything is there or the grace is over.
+    Of the time-outs in force `health_check` bounds each look, `startup` all of `require`, and `health_wait` is the
+    grace; those that fire are counted. With `patient` the server is not `ready` before everything is there or the grace
+    is over.
     """
 
-    def __init__(
-        self,
-        checks: Sequence[Check],
-        clock: Clock,
-        *,
-        check_timeout: float,
-        startup_timeout: float,
-        grace: float,
-        patient: bool,
-    ) -> None:
+    def __init__(self, checks: Sequence[Check], deadlines: Deadlines, *, patient: bool) -> None:
         self._checks = tuple(checks)
-        self._clock = clock
-        self._check_timeout = check_timeout
-        self._startup_timeout = startup_timeout
+        self._deadlines = deadlines
+        self._clock = deadlines.clock
         self._patient = patient
-        self._made_at = clock.monotonic()
-        self.state = StartupState([check.name for check in checks], self._made_at, grace)
+        self.begin()
 
-    def use(self, timeouts: Timeouts) -> None:
-        """Take other time-outs than it was made with; before `require`."""
-        self._check_timeout = timeouts.health_check
-        self._startup_timeout = timeouts.startup
-        self.state = StartupState([check.name for check in self._checks], self._made_at, timeouts.health_wait)
+    def begin(self) -> None:
+        """The start begins now: the grace counts from here, and nothing was looked at yet."""
+        grace = self._deadlines.timeouts.now.health_wait
+        self.state = StartupState([check.name for check in self._checks], self._clock.monotonic(), grace)
 
     @property
     def ready(self) -> bool:
@@ -167,10 +157,10 @@ class Startup:
         checks' order, or where they take longer than they may."""
         required = [check for check in self._checks if check.required]
         try:
-            async with timeout(self._clock, self._startup_timeout):
+            async with self._deadlines.within(self._deadlines.start("startup")):
                 await asyncio.gather(*(self._look(check) for check in required))
-        except TimeoutError:
-            raise StartupError(f"the start was not done within {self._startup_timeout:g} s") from None
+        except TimedOut as late:
+            raise StartupError(f"the start was not done within {late.seconds:g} s") from None
         for check in required:
             finding = self.state.findings[check.name]
             if finding.verdict in ("waiting", "problem"):
@@ -192,16 +182,24 @@ class Startup:
             _logger.info("dependency_there", what=check.name, found=self.state.findings[check.name].found)
 
     async def _look(self, check: Check) -> float | None:
-        result = await look(check, self._clock, self._check_timeout)
-        return self.state.found(check.name, result, self._clock.monotonic())
+        result = await look(check, self._deadlines)
+        waited = self.state.findings[check.name].verdict == "waiting"
+        retry = self.state.found(check.name, result, self._clock.monotonic())
+        if isinstance(result, NotYet) and waited and self.state.findings[check.name].verdict == "problem":
+            self._deadlines.fired("health_wait", self.state.grace)
+        return retry
 
 
-async def look(check: Check, clock: Clock, seconds: float) -> str | NotSo:
-    """What one check finds within `seconds`."""
+async def look(check: Check, deadlines: Deadlines) -> str | NotSo:
+    """What one check finds within `health_check`. Raises nothing but by cancelling."""
     try:
-        async with timeout(clock, seconds):
+        async with deadlines.within(deadlines.start("health_check")):
             return await check.look()
     except NotSo as found:
         return found
-    except TimeoutError:
-        return NotYet(f"no answer within {seconds:g} s", "is it up, and can it be reached from here?")
+    except TimedOut as late:
+        return NotYet(f"no answer within {late.seconds:g} s", "is it up, and can it be reached from here?")
+    except Exception as error:
+        # Only the kind is shown: the text may name what is internal, or be a secret, and anybody may read this.
+        _logger.exception("check_failed", what=check.name)
+        return DefiniteNo(f"it could not be looked at ({type(error).__name__})", "the server's log says more")

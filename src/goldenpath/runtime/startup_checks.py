@@ -165,9 +165,10 @@ async def _model_endpoint(base_url: str, api_key: str | None, patience: float) -
     import httpx  # noqa: PLC0415 - 250 ms
 
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-    client = await asyncio.to_thread(
-        httpx.AsyncClient, headers=headers, timeout=patience
-    )  # reading certificates takes long
+    try:  # in a thread: reading certificates takes long
+        client = await asyncio.to_thread(httpx.AsyncClient, headers=headers, timeout=patience)
+    except UnicodeError:
+        raise DefiniteNo("no request can hold its key", "correct GOLDENPATH_OPENAI_API_KEY") from None
     try:
         async with client.stream("GET", base_url.rstrip("/") + "/models") as response:
             status = response.status_code
