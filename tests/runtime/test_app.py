@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,13 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
-from goldenpath import App
+from goldenpath import App, Run
 from goldenpath.runtime.app import NOT_STARTED
+from goldenpath.runtime.context import Principal
+from goldenpath.runtime.dispatcher import RunRequest
 from goldenpath.runtime.settings import Settings
+from goldenpath.wire.ids import RequestId, SessionId, UserId
+from tests.runtime.runs import until
 
 
 @pytest.fixture
@@ -60,3 +66,32 @@ async def test_who_enters_the_lifespan_is_served(app: App) -> None:
         httpx.AsyncClient(transport=httpx.ASGITransport(host), base_url="http://host") as client,
     ):
         assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_host_that_cancels_the_stop_leaves_nothing_at_work(app: App) -> None:
+    @app.agent("endless")
+    async def endless(run: Run) -> None:
+        await run.text("begun")
+        await asyncio.Event().wait()
+
+    ready = asyncio.Event()
+
+    async def host() -> None:
+        async with app.lifespan():
+            ready.set()
+            await asyncio.Event().wait()
+
+    hosting = asyncio.create_task(host())
+    await ready.wait()
+    server = app.build()
+    ann = Principal(UserId("usr_ann"), SessionId("ses_1"), math.inf)
+    async with server.dispatcher.start(ann, RunRequest("endless", "go"), RequestId("req_1")):
+        await until(lambda: server.scheduler.engines.statistics().active)
+    hosting.cancel()
+    await until(lambda: server.scheduler.draining)
+    hosting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hosting
+    left = {task.get_name() for task in asyncio.all_tasks()}
+    assert not left & {"goldenpath-ticks", "goldenpath-dashboard"}
+    assert server.pulse.thread is None

@@ -284,19 +284,21 @@ class Server:
             try:
                 yield
             finally:
-                await self.begin_drain()
-                recovery.cancel()
-                starting.cancel()
-                watching.cancel()
-                await asyncio.gather(recovery, starting, watching, return_exceptions=True)
                 try:
-                    await self.event_log.stop()
-                finally:
-                    self.stalls.stop()
-                    self.pulse.stop()
-                    await self.operator_page.stop()
-                    await self.gateway.stop()
-                    await self.accounts.close()
+                    await self.begin_drain()
+                finally:  # also where the host cancels the wait: what was appended is to be written
+                    background = (recovery, starting, watching)
+                    for task in background:
+                        task.cancel()
+                    await asyncio.gather(*background, return_exceptions=True)
+                    try:
+                        await self.event_log.stop()
+                    finally:
+                        self.stalls.stop()
+                        self.pulse.stop()
+                        await self.operator_page.stop()
+                        await self.gateway.stop()
+                        await self.accounts.close()
 
     def _obey_switches(self, flags: Flags) -> None:
         self.breakers.switch(flags.enabled(BREAKERS))

@@ -12,7 +12,7 @@ from goldenpath.runtime.alerts.alerting import INTERVAL, Alerting
 from goldenpath.runtime.alerts.alerts import Alerts, Change
 from goldenpath.runtime.alerts.delivery import Delivery
 from goldenpath.runtime.alerts.messages import Sender
-from goldenpath.runtime.alerts.rules import Receiver, default_rules
+from goldenpath.runtime.alerts.rules import AlertsError, Receiver, default_rules
 from goldenpath.runtime.rollback.policy import Level, RollbackPolicy
 from goldenpath.runtime.signals import Signals
 from tests.runtime.alerts.receiver import WatchedClock, WebhookReceiver, receiving
@@ -145,3 +145,19 @@ async def test_a_signal_that_cannot_be_read_is_silence(stage: Stage) -> None:
         await stage.pass_time(10)
     assert {entry["event"] for entry in logs} == {"signal_not_read"}
     assert stage.alerting.alerts.statistics().fired == 0
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # one of apprise's imports
+async def test_a_start_that_fails_at_one_receiver_leaves_nothing_behind_of_the_others() -> None:
+    clock = WatchedClock()
+    receivers = {
+        "hook": Receiver(takes=("page",), webhook="http://127.0.0.1:9/"),
+        "team": Receiver(takes=("chat",), apprise="nonsense://x"),
+    }
+    alerting = Alerting(
+        Alerts({}), Delivery(receivers, Sender("production", "x:1"), clock), Signals(), clock, set_trigger=print
+    )
+    with pytest.raises(AlertsError):
+        async with alerting.running():
+            pytest.fail("it has started")
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("goldenpath-alerts")]

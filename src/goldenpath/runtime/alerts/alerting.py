@@ -49,19 +49,20 @@ class Alerting:
         self.listeners: list[Callable[[Change], object]] = []
         self._calling: frozenset[str] = frozenset()
         """The alerts that call for a roll-back."""
-        self._task: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Look every `INTERVAL` seconds while the context is open; at its end what is to be told is, for two seconds at
         most. Raises `AlertsError` where a receiver cannot be one."""
-        await self.delivery.start()
-        task = asyncio.create_task(self._watch(), name="goldenpath-alerts")
+        task: asyncio.Task[None] | None = None
         try:
+            await self.delivery.start()
+            task = asyncio.create_task(self._watch(), name="goldenpath-alerts")
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
             await self.delivery.stop()
 
     async def _watch(self) -> None:
