@@ -9,9 +9,10 @@ import pytest
 
 from goldenpath.clock import ManualClock
 from goldenpath.runtime.interfaces import ActionRow, StoreError
-from goldenpath.runtime.operators import MAX_PENDING, MAX_WHY, Actions, checked_why
+from goldenpath.runtime.operators import MAX_PENDING, MAX_WHY, PATIENCE, Actions, checked_why
 from goldenpath.runtime.stores.memory_actions import MemoryActions
 from goldenpath.wire.errors import RequestError
+from tests.runtime.runs import turns
 
 
 class FullDisk(MemoryActions):
@@ -51,6 +52,27 @@ async def test_what_the_store_does_not_take_waits_in_order_and_is_written_with_t
     actions.record("usr_1", "flag", "set", "f3")
     assert [row.subject for row in await actions.latest(10)] == ["f3", "f2", "f1", "f0"]
     assert actions.statistics().pending == 0
+
+
+class HangingDisk(MemoryActions):
+    """Never answers."""
+
+    async def add_actions(self, actions: Sequence[ActionRow]) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_whoever_changes_something_waits_for_a_disk_that_hangs_no_longer_than_a_few_seconds() -> None:
+    clock = ManualClock()
+    actions = Actions(HangingDisk(), clock)
+    actions.record("usr_1", "flag", "set", "new_runs")
+    settling = asyncio.create_task(actions.settled())
+    await turns()
+    clock.advance(PATIENCE - 0.1)
+    await turns()
+    assert not settling.done()
+    clock.advance(0.2)
+    await settling
+    assert actions.statistics().pending == 1
 
 
 async def test_what_waits_has_a_bound_and_what_is_dropped_is_counted() -> None:

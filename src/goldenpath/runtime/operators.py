@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from goldenpath.clock import Clock
+from goldenpath.clock import Clock, timeout
 from goldenpath.runtime.interfaces import ActionRow, ActionStore, StoreError
 from goldenpath.wire.errors import RequestError
 
@@ -27,6 +28,8 @@ FILE: Final = "file"
 """The actor of what somebody wrote into a file that the server watches."""
 MAX_PENDING: Final = 1_000
 """How many records may wait for the store; then the oldest are dropped, which the log tells."""
+PATIENCE: Final = 5.0
+"""How long whoever changed something waits for the disk, in seconds: one that hangs must not keep operators."""
 MAX_WHY: Final = 500
 """The longest reason, in characters."""
 
@@ -121,10 +124,13 @@ class Actions:
         return any(row.area == area for row in self._pending)
 
     async def settled(self) -> None:
-        """Wait until the store has what was recorded, or failed to take it, which the log tells. `FlagControl` does so
-        whenever it looks at its file, so that what waits is not lost. Cancelling is safe."""
+        """Wait until the store has what was recorded, or failed to take it, which the log tells; for `PATIENCE` seconds
+        at most. `FlagControl` does so whenever it looks at its file, so that what waits is not lost. Cancelling is
+        safe."""
         if self._pending:
-            await asyncio.shield(self._write())
+            with suppress(TimeoutError):
+                async with timeout(self._clock, PATIENCE):
+                    await asyncio.shield(self._write())
 
     async def latest(self, limit: int, before: int | None = None, area: str | None = None) -> list[ActionRow]:
         """See `ActionStore.actions`. Raises `StoreError`."""

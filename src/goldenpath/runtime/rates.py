@@ -94,7 +94,6 @@ class RateLimits:
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, max_keys: int = MAX_KEYS) -> None:
-        self._settings = settings
         self._clock = clock
         self._max_keys = max_keys
         self._tiers = {name: _limits(settings.tier(name)) for name in settings.tiers}

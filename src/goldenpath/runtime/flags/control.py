@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
 
-from goldenpath.clock import Clock
+from goldenpath.clock import Clock, timeout
 from goldenpath.runtime.flags import file
 from goldenpath.runtime.flags.definition import FlagError
 from goldenpath.runtime.flags.flags import Change, Flags
 from goldenpath.runtime.flags.rule import Rule
 from goldenpath.runtime.offload import call_in_thread
-from goldenpath.runtime.operators import FILE, Actions
+from goldenpath.runtime.operators import FILE, PATIENCE, Actions
 
 AREA: Final = "flag"
 """Of flags in the journal of operators."""
@@ -104,7 +104,7 @@ class FlagControl:
             if found is None:
                 return
             self._seen, rules = found
-            changes = self.flags.replace(_merged(rules, self._unsaved))
+            changes = self.flags.replace(file.merged(rules, self._unsaved))
         except FlagError as error:
             self._tell_problem(str(error))
             return
@@ -166,9 +166,12 @@ class FlagControl:
         return change
 
     async def settled(self) -> bool:
-        """Wait until the file and the journal have what was changed. Returns whether the file does; where it does not,
-        the change holds as long as the process. Cancelling is safe: the file is given it at the next look."""
-        await asyncio.shield(self._begin_look())
+        """Wait until the file and the journal have what was changed, for `PATIENCE` seconds each at most. Returns
+        whether the file does; where it does not, the change holds as long as the process. Cancelling is safe: the file
+        is given it at the next look."""
+        with suppress(TimeoutError):
+            async with timeout(self._clock, PATIENCE):
+                await asyncio.shield(self._begin_look())
         await self._actions.settled()
         return not self._unsaved and self.path is not None
 
@@ -198,10 +201,4 @@ def _changed(
 
 
 def _save(path: Path, changes: Mapping[str, Rule | None]) -> None:
-    file.edit(path, lambda rules: _merged(rules, changes), wait=False)
-
-
-def _merged(rules: Mapping[str, Rule], changes: Mapping[str, Rule | None]) -> dict[str, Rule]:
-    """`rules` with `changes` on top, of which None takes a rule away."""
-    merged: dict[str, Rule | None] = {**rules, **changes}
-    return {name: rule for name, rule in merged.items() if rule is not None}
+    file.edit(path, lambda rules: file.merged(rules, changes), wait=False)

@@ -121,6 +121,12 @@ def edit(path: Path, change: Callable[[dict[str, Rule]], Mapping[str, Rule]], *,
     return rules
 
 
+def merged(rules: Mapping[str, Rule], changes: Mapping[str, Rule | None]) -> dict[str, Rule]:
+    """`rules` with `changes` on top, of which None takes a rule away."""
+    both: dict[str, Rule | None] = {**rules, **changes}
+    return {name: rule for name, rule in both.items() if rule is not None}
+
+
 @contextmanager
 def _locked(path: Path, *, wait: bool) -> Iterator[None]:
     descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

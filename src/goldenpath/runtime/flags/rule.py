@@ -10,7 +10,7 @@ of different flags it is different users.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from zlib import crc32
 
 import msgspec
@@ -129,8 +129,3 @@ _INTERNAL: Final = frozenset({INTERNAL, OPERATOR})
 def _numbers(flag: str) -> tuple[int, int]:
     digest = hashlib.blake2b(flag.encode(), digest_size=16, person=b"goldenpath.flags").digest()
     return int.from_bytes(digest[:8]) | 1, int.from_bytes(digest[8:])
-
-
-def shown(flag: Flag, rule: Rule | None) -> dict[str, Any] | None:
-    """A rule for the journal; None: none is set, so that everybody gets the flag's default."""
-    return None if rule is None else {"flag": flag.name, **msgspec.to_builtins(rule.effect)}
