@@ -280,6 +280,20 @@ def test_changes_are_logged_and_told_and_counted() -> None:
     assert (statistics.shared_open, statistics.open) == (1, 0)
 
 
+def test_while_they_are_switched_off_nobody_is_told_to_be_refused_and_nothing_is_judged() -> None:
+    site = Site()
+    site.end(DOWN, times=4)
+    site.breakers.switch(on=False)
+    site.end()
+    for _ in range(4):
+        site.breakers.saw("database:write", site.clock.monotonic(), failed=True)
+    statistics = site.breakers.statistics()
+    assert (statistics.shared_open, statistics.opened, site.breakers.refused()) == (0, 1, [])
+    site.breakers.switch(on=True)
+    assert site.breakers.statistics().shared_open == 1
+    site.refused()
+
+
 def test_one_that_hangs_is_seen_by_who_looks() -> None:
     site = Site()
     calls = [site.call() for _ in range(4)]

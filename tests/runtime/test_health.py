@@ -52,11 +52,13 @@ def test_anybody_reads_of_what_kind_a_dependency_is_and_not_which() -> None:
             pass
         breakers.force(name, "open")
     findings = [Finding("identity provider:https://login.example.com", "problem", "no answer")]
-    blocks = performance(Signals(), 0.0, "local", breakers.snapshot(), findings)
+    blocks = performance(Signals(), 0.0, "local", breakers, findings)
     assert blocks.breakers.refused == ["model", "tool"]
     assert blocks.dependencies[0].what == "identity provider"
     assert blocks.breaches == ["identity provider is there"]
     assert b"example.com" not in msgspec.json.encode(blocks)
+    breakers.switch(on=False)
+    assert performance(Signals(), 0.0, "local", breakers).breakers.refused == []  # everybody may ask
 
 
 def test_every_level_is_of_a_signal_that_there_is() -> None:

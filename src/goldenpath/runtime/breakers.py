@@ -190,7 +190,7 @@ class Breakers:
         never refused. Where it went well, the circuit closes."""
         now = self._clock.monotonic()
         key = BreakerKey(dependency)
-        kept = self._get(key, now)
+        kept = self._get(key, now) if self._on else None
         if kept is not None:
             kept.breaker.saw(began, now, failed=failed)
             self._note(key, kept)
@@ -325,8 +325,14 @@ class Breakers:
             for dependency in sorted(shared)
         ]
 
+    def refused(self) -> list[str]:
+        """The dependencies that not everybody may ask now, by name; none while breakers are switched off."""
+        if not self._on:
+            return []
+        return sorted(key.dependency for key, kept in self._kept.items() if key.tenant is None and _refuses(kept))
+
     def statistics(self) -> BreakersStatistics:
-        refusing = [key.tenant is None for key, kept in self._kept.items() if _refuses(kept)]
+        refusing = [key.tenant is None for key, kept in self._kept.items() if self._on and _refuses(kept)]
         return BreakersStatistics(
             breakers=len(self._kept),
             open=refusing.count(False),

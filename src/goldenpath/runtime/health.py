@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from goldenpath.runtime.breakers import DependencyView
+from goldenpath.runtime.breakers import Breakers
 from goldenpath.runtime.dependencies import kind_of
 from goldenpath.runtime.signals import Signals
 from goldenpath.runtime.startup import Finding, Verdict
@@ -170,11 +170,11 @@ def performance(
     signals: Signals,
     now: float,
     environment: str,
-    breakers: list[DependencyView] | None = None,
+    breakers: Breakers | None = None,
     dependencies: list[Finding] | None = None,
 ) -> Performance:
     """The blocks at `now`, in monotonic seconds. Takes a millisecond."""
-    breakers, dependencies = breakers or [], dependencies or []
+    dependencies = dependencies or []
 
     def read(name: str) -> float | None:
         return signals.read(name, now)
@@ -210,14 +210,8 @@ def performance(
         delivery=Delivery(read("event_delivery_rate")),
         isolation=IsolationState(int(read("isolation_violations") or 0)),
         breakers=BreakersState(
-            dependencies=len(breakers),
-            refused=sorted(
-                {
-                    kind_of(view.dependency)
-                    for view in breakers
-                    if view.breaker.state != "closed" or view.breaker.forced == "open"
-                }
-            ),
+            dependencies=0 if breakers is None else len(breakers.snapshot()),
+            refused=[] if breakers is None else sorted({kind_of(name) for name in breakers.refused()}),
         ),
         dependencies=[DependencyState(kind_of(finding.what), finding.verdict) for finding in dependencies],
     )

@@ -131,7 +131,7 @@ class Probes:
                 gateway.signals,
                 now,
                 gateway.settings.environment,
-                self._breakers.snapshot(),
+                self._breakers,
                 self._startup.findings(),
             )
             self._performance_read = now
