@@ -344,7 +344,8 @@ def _routes(table: list[Route]) -> str:
         answer = "SSE" if route.stream is not None else route.answer.__name__ if route.answer is not None else ""
         codes = " ".join(f"`{code}`" for code in route.errors)
         summary = route.summary if route.needs_token else f"{route.summary} (no token)"
-        return f"`{route.method} {route.path}`", summary, body, f"{route.status} {answer}".strip(), codes
+        path = route.path.replace(":path}", "}")  # the router's word for a parameter that may have slashes
+        return f"`{route.method} {path}`", summary, body, f"{route.status} {answer}".strip(), codes
 
     return _table(("call", "what", "body", "answer", "errors"), [line(route) for route in table])
 

@@ -106,6 +106,12 @@ def test_a_data_directory_that_cannot_be_made_is_a_problem(examined: Examined, t
         assert "--data-dir" in found.advice
 
 
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(goldenpath: Command) -> None:
+    done = goldenpath("doctor", "--port", "0", "--data-dir", "[/red]")
+    assert rows(done)["data directory"][1].startswith("[/red], ")
+    assert done.returncode == 0
+
+
 def test_a_file_of_the_data_that_cannot_be_written_is_a_problem(examined: Examined, tmp_path: Path) -> None:
     (tmp_path / "data/goldenpath.db").mkdir(parents=True)  # nobody can write to it, not even root
     found = examined("data directory", "data")

@@ -66,6 +66,33 @@ def test_a_breaker_is_opened_and_left_to_itself_again(server: ServerProcess, by:
     assert (action["actor"], action["before"], action["after"]) == ("cli_ann", "open", "automatic")
 
 
+SEARCHING = """
+from goldenpath import App, Run
+
+app = App()
+
+
+@app.agent("searching")
+async def searching(run: Run) -> None:
+    with run.dependency("search:eu/west 1?#%2F", what="the search"):
+        await run.text("found")
+"""
+
+
+def test_a_breaker_is_found_by_its_name_whatever_an_agent_calls_it(
+    tmp_path: Path, start_server: Callable[..., ServerProcess]
+) -> None:
+    (tmp_path / "searching.py").write_text(SEARCHING)
+    server = start_server(target="searching:app", cwd=tmp_path)
+    token = server.tokens("user@example.org")["access_token"]
+    body = {"threadId": "t", "runId": "r", "messages": [{"id": "m", "role": "user", "content": "hello"}]}
+    url = f"{server.url}/v1/agents/searching/run"
+    assert "found" in httpx.post(url, json=body, headers={"Authorization": f"Bearer {token}"}).text
+    name, by = "search:eu/west 1?#%2F", operator_of(server)
+    assert ok("breakers", "set", name, "open", "--why", "it is moved", **by) == f"{name}: open by an operator\n"
+    assert actions(by, "breaker")[0]["subject"] == name
+
+
 def test_tiers_are_shed_and_taken_again(by: dict[str, str]) -> None:
     shed = ok("degradation", "set", "shed_low", "--why", "the new model is slow", **by)
     assert "level: shed_low" in shed

@@ -6,6 +6,7 @@ import getpass
 import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import msgspec
 import typer
@@ -61,15 +62,14 @@ class Admin:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"}
 
-    def call(self, method: str, path: str, body: object = None, **query: object) -> Any:
-        """The JSON that `/v1/admin` and `path` answer; None where it is none."""
+    def call(self, method: str, path: str, body: object = None, *, name: str = "", **query: object) -> Any:
+        """The JSON that `/v1/admin`, `path` and `name` answer; None where it is none. `name` may be any text."""
         import httpx
 
-        params = {name: str(value) for name, value in query.items() if value is not None}
+        url = f"{self._url}/v1/admin{path}{quote(name, safe='')}"
+        params = {key: str(value) for key, value in query.items() if value is not None}
         try:
-            answer = httpx.request(
-                method, f"{self._url}/v1/admin{path}", json=body, params=params, headers=self._headers, timeout=PATIENCE
-            )
+            answer = httpx.request(method, url, json=body, params=params, headers=self._headers, timeout=PATIENCE)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             fail(f"{self._url}: {error}; `flags` and `rollback` work without it, on its machine: unset GOLDENPATH_URL")
         if not answer.is_success:
@@ -98,17 +98,17 @@ def print_json(value: object) -> None:
     print(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
-def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """For people."""
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
+    """For people. A cell that is rich's `Text` keeps its style."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
+    table = Table(title=title)
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))  # as text: what others wrote is no markup
+    for row in rows:  # as text: what others wrote is no markup
+        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     Console().print(table)
 
 

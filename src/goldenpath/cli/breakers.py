@@ -50,7 +50,7 @@ def set_breaker(
 ) -> None:
     """Open or close a circuit breaker; it stays so until it is set to automatic."""
     body = {"decision": decision, "why": why, "tenant": user}
-    after = Admin(url, token).call("POST", f"/breakers/{dependency}", body)
+    after = Admin(url, token).call("POST", "/breakers/", body, name=dependency)
     print(f"{dependency}: {_state(after)}")
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from goldenpath.cli.admin import print_table
 from goldenpath.cli.listener import AddressInUse, ListenError, check_tls, listen
 from goldenpath.clock import SystemClock
 from goldenpath.runtime.deadlines import Deadlines
@@ -24,18 +24,20 @@ from goldenpath.runtime.timeouts import CurrentTimeouts
 
 PINNED_PICOWS = "2.3.1"
 WANTED_FILES = 4096
+COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def doctor(*, config: str | None = None, assignments: Sequence[str] = (), **options: object) -> int:
     """Print what was found; the options are those of `serve`. Returns 0 when nothing stops the server, else 1."""
     findings = examine(config=config, assignments=assignments, **options)
-    table = Table(title="goldenpath doctor")
-    for column in ("", "What", "Found", "What to do"):
-        table.add_column(column, overflow="fold")
-    marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
-    for finding in findings:
-        table.add_row(marks[finding.verdict], finding.what, finding.found, finding.advice)
-    Console().print(table)
+    print_table(
+        ("", "What", "Found", "What to do"),
+        (
+            (Text(finding.verdict, COLOURS[finding.verdict]), finding.what, finding.found, finding.advice)
+            for finding in findings
+        ),
+        title="goldenpath doctor",
+    )
     return 1 if any(finding.verdict == "problem" for finding in findings) else 0
 
 

@@ -82,7 +82,7 @@ def set_flag(
     if percent is not None:
         given["percent"] = percent
     if url:
-        changed = Admin(url, token).call("PUT", f"/flags/{flag}", {**given, "why": why})
+        changed = Admin(url, token).call("PUT", "/flags/", {**given, "why": why}, name=flag)
         if not changed["saved"]:
             print("goldenpath: it holds, but the server could not save it: after a restart it is gone", file=sys.stderr)
         print(f"{flag}: {_shown(changed['flag']['rule'])}, in force now")
@@ -110,7 +110,7 @@ def clear(
 ) -> None:
     """Take a flag's rule away: everybody gets the default."""
     if url:
-        Admin(url, token).call("DELETE", f"/flags/{flag}", why=why)
+        Admin(url, token).call("DELETE", "/flags/", name=flag, why=why)
         print(f"{flag}: everybody gets the default")
         return
     checked(why)
@@ -135,13 +135,8 @@ def read(path: Path) -> dict[str, Rule]:
 
 def put(path: Path, changes: Mapping[str, Rule | None]) -> None:
     """Write `changes` to the file, of which None takes a rule away."""
-
-    def changed(rules: dict[str, Rule]) -> dict[str, Rule]:
-        merged: dict[str, Rule | None] = {**rules, **changes}
-        return {name: rule for name, rule in merged.items() if rule is not None}
-
     try:
-        file.edit(path, changed)
+        file.edit(path, lambda rules: file.merged(rules, changes))
     except FlagError as error:
         fail(str(error))
     print(f"written to {path}; a server with this file obeys within seconds")

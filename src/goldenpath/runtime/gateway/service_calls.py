@@ -57,7 +57,7 @@ class ServiceCalls:
                 answer=DependencyViews,
             ),
             admin_route(
-                "POST", "/breakers/{dependency}", "force_breaker", "Open or close a circuit breaker",
+                "POST", "/breakers/{dependency:path}", "force_breaker", "Open or close a circuit breaker",
                 self.force_breaker, errors=("not_found",), body=BreakerDecision, answer=BreakerStatistics,
             ),
             admin_route(
