@@ -37,6 +37,12 @@ def test_a_url_is_a_goldenpath_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spec == TargetSpec("goldenpath", {"url": "http://127.0.0.1:8700", "simulation_key": "k"}, {"k": "***"})
 
 
+def test_the_simulation_key_has_the_server_s_other_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOLDENPATH_SIMULATION_KEY", raising=False)
+    monkeypatch.setenv("E2E_OAUTH_SIMULATION_KEY", "k")
+    assert parsed("http://127.0.0.1:8700").options["simulation_key"] == "k"
+
+
 def test_an_agui_server_has_headers_and_may_be_an_echo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "secret")
     headers = ["Authorization: Bearer ${TOKEN}", "X-User:u{user}"]

@@ -33,6 +33,8 @@ TARGETS: Final[Mapping[str, Callable[[dict[str, Any]], Target]]] = {
     "websocket": lambda options: websocket.WebsocketTarget(msgspec.convert(options, websocket.Options)),
 }
 
+SIMULATION_KEYS: Final = ("GOLDENPATH_SIMULATION_KEY", "E2E_OAUTH_SIMULATION_KEY")
+"""The variables that may hold the simulation key of a goldenpath server, as the server itself reads them."""
 FORMS: Final = "http://HOST (a goldenpath server), agui+http://HOST/PATH or ws+FILE.toml"
 
 
@@ -63,7 +65,7 @@ def parse_target(text: str | None, *, headers: Sequence[str] = (), echo: bool = 
     if text.startswith(("ws://", "wss://")):
         raise ValueError(f"{text!r}: a WebSocket chat is described by a mapping file, as in ws+chat.toml")
     if text.startswith(("http://", "https://")):
-        key = os.environ.get("GOLDENPATH_SIMULATION_KEY", "")
+        key = next((os.environ[name] for name in SIMULATION_KEYS if os.environ.get(name)), "")
         secrets = secrets_of_url(text) | ({key: HIDDEN} if key else {})
         return TargetSpec("goldenpath", {"url": _checked(text), "simulation_key": key}, secrets)
     raise ValueError(f"{text!r} is no target; there are {FORMS}")
