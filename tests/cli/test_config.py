@@ -70,6 +70,7 @@ def test_rules_of_alerts_that_cannot_be_taken_are_told_before_the_start(goldenpa
     env = {"GOLDENPATH_ALERTS_FILE": "alerts.toml"}
     assert "told: team" in goldenpath("config", "check", **env).stdout
     assert goldenpath.refused(**env) == "receivers.team: apprise does not know this kind of URL"
+    assert "nobody takes: page\n" in goldenpath("config", "check", **env).stdout
     (goldenpath.folder / "alerts.toml").write_text("[rules.connect_failures]\nabove = 'much'\n")
     told = "alerts.toml: rules.connect_failures: Expected `float | null`, got `str` - at `$.above`"
     done = goldenpath("config", "check", **env)

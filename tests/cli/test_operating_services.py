@@ -35,12 +35,37 @@ async def test_whoever_is_told_of_alerts_can_be_tried(
         file.write_text(f'[receivers.on-call]\ntakes = ["page"]\nwebhook = "{on_call.url}"\n')
         server = await asyncio.to_thread(start_server, GOLDENPATH_ALERTS_FILE=str(file))
         by = await asyncio.to_thread(operator_of, server)
-        assert await asyncio.to_thread(lambda: ok("alerts", "test", **by)) == "being told: on-call\n"
+        told = await asyncio.to_thread(lambda: ok("alerts", "test", **by))
+        assert told == "on-call: reached; 0 waiting, 1 delivered, 0 failed, 0 given up\n"
         assert await on_call.alerts(1) == ["test firing"]
         shown = await asyncio.to_thread(lambda: ok("alerts", "show", **by))
         await asyncio.to_thread(server.stop)
-    assert "who is told: on-call" in shown
-    assert "0 failed, 0 given up" in shown
+    assert "who is told: on-call (page): reached; 0 waiting, 1 delivered, 0 failed, 0 given up\n" in shown
+
+
+async def test_who_cannot_be_reached_is_named_with_the_reason_and_the_exit_code_says_so(
+    tmp_path: Path, start_server: Callable[..., ServerProcess]
+) -> None:
+    async with receiving() as on_call, receiving(*[500] * 20) as team:
+        file = tmp_path / "alerts.toml"
+        file.write_text(
+            f'[receivers.on-call]\ntakes = ["page"]\nwebhook = "{on_call.url}"\n'
+            f'[receivers.team]\ntakes = ["chat"]\nwebhook = "{team.url}"\n'
+        )
+        server = await asyncio.to_thread(start_server, GOLDENPATH_ALERTS_FILE=str(file))
+        by = await asyncio.to_thread(operator_of, server)
+        done = await asyncio.to_thread(lambda: run("alerts", "test", **by))
+        await asyncio.to_thread(server.stop)
+    on_call_line, team_line = done.stdout.splitlines()
+    assert on_call_line.startswith("on-call: reached;")
+    assert team_line.startswith("team: not reached: it answers 500; 1 waiting, 0 delivered, ")
+    assert done.returncode == 1
+
+
+def test_a_test_that_nobody_is_told_of_says_so(by: dict[str, str]) -> None:
+    done = run("alerts", "test", **by)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "goldenpath: nobody is told: name receivers in GOLDENPATH_ALERTS_FILE\n"
 
 
 def test_alerts_are_shown_and_that_nobody_is_told(by: dict[str, str]) -> None:

@@ -58,6 +58,8 @@ def check(config: Config = None, assignments: Assignments = None) -> None:
         parent, child = timeouts.of(rule.parent), timeouts.of(rule.child)
         print(f"  {rule.parent} {parent:g} s {rule.sign} {rule.child} {child:g} s")
     print(f"  {len(rules.rules)} rules of alerts; told: {', '.join(rules.receivers) or 'nobody'}")
+    if rules.receivers and rules.untaken:
+        print(f"  nobody takes: {', '.join(rules.untaken)}")
 
 
 def _configured(config: str | None, assignments: list[str] | None) -> Configuration:

@@ -194,6 +194,19 @@ class AlertDelivery(msgspec.Struct):
     given_up: int
 
 
+class AlertReceiver(msgspec.Struct):
+    """One receiver: what it takes, and what became of its messages. `problem`: why the last attempt to tell it failed;
+    null: it did not, or there was none yet."""
+
+    name: str
+    takes: tuple[str, ...]
+    waiting: int
+    delivered: int
+    failed: int
+    given_up: int
+    problem: str | None
+
+
 class AlertInfos(msgspec.Struct):
     """All alerts, those that fire first; what fired and was resolved since the server's start, newest first."""
 
@@ -201,6 +214,7 @@ class AlertInfos(msgspec.Struct):
     history: list[AlertChange]
     receivers: list[str]
     delivery: AlertDelivery
+    told: list[AlertReceiver]
 
 
 class AlertTest(msgspec.Struct):

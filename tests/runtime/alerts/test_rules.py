@@ -93,7 +93,8 @@ def test_json_says_the_same(tmp_path: Path) -> None:
         ("rules = 3", "`rules` has to be a table"),
         ("[rules]\nx = 3", "rules.x has to be a table"),
         ("[rules.X]\nabove = 1", "rules.X: a name has only lower-case letters"),
-        ("[rules.x]\nabove = 1", "missing required field `signal`"),
+        ("[rules.x]\nabove = 1", "no rule of this name ships, and a new one needs a `signal`"),
+        ("[rules.conect_failures]\nabove = 1", "needs a `signal`; did you mean `connect_failures`?"),
         (
             '[rules.x]\nsignal = "lop_lag_p99_ms"\nabove = 1',
             "no signal 'lop_lag_p99_ms'; docs/signals.md lists them; did you mean `loop_lag_p99_ms`?",

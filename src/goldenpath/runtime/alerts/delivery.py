@@ -60,6 +60,15 @@ class DeliveryStatistics(msgspec.Struct, frozen=True):
     """Messages that were given up."""
 
 
+class ReceiverView(msgspec.Struct, frozen=True):
+    """One receiver. `problem`: why the last attempt to tell it failed; None: it did not, or there was none yet."""
+
+    name: str
+    takes: tuple[str, ...]
+    statistics: DeliveryStatistics
+    problem: str | None
+
+
 class Outbox:
     """What one receiver is still to be told, in order. Belongs to one event loop; `put` never waits."""
 
@@ -73,6 +82,8 @@ class Outbox:
         self._empty.set()
         self._task: asyncio.Task[None] | None = None
         self.delivered = self.failed = self.given_up = 0
+        self.problem: str | None = None
+        """Why the last attempt failed; None: it did not."""
 
     @property
     def waiting(self) -> int:
@@ -129,6 +140,7 @@ class Outbox:
         except (UndeliveredError, TimeoutError) as error:
             self.failed += 1
             why = f"no answer within {ATTEMPT:g} s" if isinstance(error, TimeoutError) else str(error)
+            self.problem = why
             if isinstance(error, UndeliveredError) and error.final:
                 self._tell_given_up(change, why)
                 return True
@@ -136,10 +148,12 @@ class Outbox:
             return False
         except Exception:  # a fault of a library's must not end the telling
             self.failed += 1
+            self.problem = "a fault of the sender's"
             _logger.exception("alert_not_delivered", receiver=self._name, alert=change.alert)
-            self._tell_given_up(change, "a fault of the sender's")
+            self._tell_given_up(change, self.problem)
             return True
         self.delivered += 1
+        self.problem = None
         return True
 
     def _leave(self, came: float, change: Change) -> None:
@@ -202,6 +216,18 @@ class Delivery:
             failed=sum(box.failed for box in boxes),
             given_up=sum(box.given_up for box in boxes),
         )
+
+    def view(self) -> list[ReceiverView]:
+        """Each receiver that can be told."""
+        return [
+            ReceiverView(
+                name,
+                self._receivers[name].takes,
+                DeliveryStatistics(box.waiting, box.delivered, box.failed, box.given_up),
+                box.problem,
+            )
+            for name, box in self._outboxes.items()
+        ]
 
     async def _way(self, name: str, receiver: Receiver) -> Send:
         if receiver.webhook is not None:

@@ -95,6 +95,13 @@ class Rules(msgspec.Struct, frozen=True):
     rules: dict[str, Rule]
     receivers: dict[str, Receiver]
 
+    @property
+    def untaken(self) -> list[Action]:
+        """Actions by which somebody is to be told, and which no receiver takes."""
+        wanted = {action for rule in self.rules.values() if not rule.off for action in rule.actions}
+        taken = {action for receiver in self.receivers.values() for action in receiver.takes}
+        return sorted(wanted - taken - {"rollback"})
+
 
 def default_rules() -> Rules:
     """What ships: the rules, and nobody who is told."""
@@ -134,6 +141,10 @@ def _laid_over(base: Rules, file: str, content: Any, environ: Mapping[str, str])
     for name, given in _table(file, content, "rules"):
         where = f"{file}: rules.{name}"
         known = {} if name not in rules else msgspec.to_builtins(rules[name])
+        if not known and "signal" not in given:
+            near = get_close_matches(name, rules, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            raise AlertsError(f"{where}: no rule of this name ships, and a new one needs a `signal`{hint}")
         rule = _converted(where, {**known, **given}, Rule)
         _check(where, rule)
         rules[name] = rule

@@ -43,6 +43,12 @@ class AlertCalls:
             history=[_change(change) for change in reversed(alerts.history)],
             receivers=delivery.receivers,
             delivery=answers.AlertDelivery(**msgspec.structs.asdict(delivery.statistics())),
+            told=[
+                answers.AlertReceiver(
+                    view.name, view.takes, **msgspec.structs.asdict(view.statistics), problem=view.problem
+                )
+                for view in delivery.view()
+            ],
         )
 
     async def test(self, request: Request, principal: Principal) -> Answer:  # noqa: ARG002
