@@ -110,6 +110,17 @@ def test_json_says_the_same(tmp_path: Path) -> None:
         ('[receivers.x]\ntakes = []\nwebhook = "http://x/"', "`takes` has to name what it is for"),
         ('[receivers.x]\ntakes = ["page"]\nwebhook = "ftp://x/"', "has to be an http or https URL"),
         ('[receivers.x]\ntakes = ["page"]\nwebhook = "http://x/${NO}"', "the environment variable NO is not set"),
+        ('[receivers.x]\ntakes = ["page"]\nwebhook = "http://[x/"', "has to be an http or https URL"),
+        ('[receivers.x]\ntakes = ["page"]\nwebhook = "http://x:99999/"', "has to be an http or https URL"),
+        ('[receivers.x]\ntakes = ["page"]\nwebhook = "http://x/a\\u0000"', "has to be an http or https URL"),
+        (
+            '[receivers.x]\ntakes = ["page"]\nwebhook = "http://x/"\nheaders = { Key = "mellon\\n" }',
+            "the header Key cannot be sent: it has to be printable ASCII",
+        ),
+        (
+            '[receivers.x]\ntakes = ["page"]\nwebhook = "http://x/"\nheaders = { "a b" = "mellon" }',
+            "`a b` is no name of a header",
+        ),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, why: str) -> None:
@@ -117,6 +128,7 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, why: str) -
         load(tmp_path, text)
     message = str(caught.value)
     assert why in message
+    assert "mellon" not in message
     assert message.startswith(str(tmp_path / "alerts.toml"))
     assert "\n" not in message
 

@@ -101,6 +101,18 @@ async def test_an_edited_file_is_taken_in_and_recorded_as_what_it_says(path: Pat
         ]
 
 
+async def test_an_edit_that_leaves_who_set_it_before_is_not_recorded_as_theirs(path: Path) -> None:
+    async with started(path) as one:
+        one.control.put(NEW_RUNS, Rule(percent=50), "usr_1", "half of the load")
+        await one.control.settled()
+        path.write_text(path.read_text().replace("percent = 50", "percent = 5"))
+        await one.look(lambda: one.flags.rules[NEW_RUNS].percent == 5)
+        assert await one.journal() == [
+            ("usr_1", "set", NEW_RUNS, "half of the load"),
+            ("file", "set", NEW_RUNS, "half of the load"),
+        ]
+
+
 async def test_a_broken_file_keeps_the_rules_from_before_and_says_so(path: Path) -> None:
     async with started(path) as one:
         one.control.put(NEW_RUNS, OFF, "usr_1", "incident 7")

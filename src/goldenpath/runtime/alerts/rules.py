@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -32,6 +33,7 @@ Action = Literal["page", "chat", "rollback"]
 """page, chat: the receivers that take it are told. rollback: the server takes the last change back."""
 
 _name = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
+_header = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _variable = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -213,11 +215,26 @@ def _reachable(where: str, receiver: Receiver, environ: Mapping[str, str]) -> Re
         return _variable.sub(value, text)
 
     webhook = None if receiver.webhook is None else filled(receiver.webhook)
-    if webhook is not None and not re.match(r"https?://[^/\s]+", webhook):
+    if webhook is not None and not _is_http(webhook):
         raise AlertsError(f"{where}: `webhook` has to be an http or https URL")
+    headers = {name: filled(text) for name, text in receiver.headers.items()}
+    for name, text in headers.items():  # else each message would be given up, or tried again in vain
+        if not _header.fullmatch(name):
+            raise AlertsError(f"{where}: `{name}` is no name of a header")
+        if not (text.isascii() and text.isprintable()):
+            raise AlertsError(f"{where}: the header {name} cannot be sent: it has to be printable ASCII, on one line")
     return msgspec.structs.replace(
         receiver,
         webhook=webhook,
-        headers={name: filled(text) for name, text in receiver.headers.items()},
+        headers=headers,
         apprise=None if receiver.apprise is None else filled(receiver.apprise),
     )
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Its port is read when it is asked for.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        return False

@@ -118,7 +118,7 @@ class FlagControl:
             self._actions.record(FILE, AREA, "load", str(self.path), after=held)
             return
         for change in changes:
-            self._record(change, (change.after and change.after.by) or FILE, (change.after and change.after.why) or "")
+            self._record(change, _who(change), (change.after and change.after.why) or "")
 
     def _tell_problem(self, problem: str) -> None:
         if problem != self.problem:
@@ -188,6 +188,15 @@ class FlagControl:
             broken=int(self.problem is not None),
             unsaved=len(self._unsaved),
         )
+
+
+def _who(change: Change) -> str:
+    """Who made a change of the file, as far as it says so: where it says what it said before, that was somebody's who
+    set the rule before, and whoever edited it did not say."""
+    before, after = change.before, change.after
+    if after is None or (before is not None and (before.by, before.why) == (after.by, after.why)):
+        return FILE
+    return after.by or FILE
 
 
 def _changed(
