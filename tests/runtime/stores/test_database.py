@@ -340,8 +340,8 @@ class SmallDatabase(Database):
 
     pages = 1 << 30
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = super()._connect()
+    def _connect(self, cache_kib: int) -> sqlite3.Connection:
+        connection = super()._connect(cache_kib)
         connection.execute(f"PRAGMA max_page_count = {self.pages}")
         return connection
 

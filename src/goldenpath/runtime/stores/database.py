@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
 
@@ -33,6 +34,11 @@ WRITES: Final = "database:write"
 """What circuit breakers know reading and writing as: a file that is locked, or on a full disk, is read all the same."""
 
 SCHEMA_VERSION = 1
+
+WRITER_CACHE_KIB: Final = 16 << 10
+"""Pages that the writer keeps, in KiB: it adds to the same ones again and again."""
+READER_CACHE_KIB: Final = 2 << 10
+"""Those of each reader: it seldom needs the same page twice, and the operating system keeps the file's."""
 
 
 class DataInUse(StoreError):
@@ -117,10 +123,10 @@ class Database:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self.path.chmod(0o600)
             self._check_side_files()
-            connection = self._connect()
+            connection = self._connect(WRITER_CACHE_KIB)
             connection.execute("PRAGMA journal_mode = WAL")
             self._create(connection)
-            self._checkpoints = Checkpoints(self.path, self._connect)
+            self._checkpoints = Checkpoints(self.path, partial(self._connect, READER_CACHE_KIB))
         except (sqlite3.Error, OSError, StoreError) as error:
             if connection is not None:
                 connection.close()
@@ -151,13 +157,13 @@ class Database:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, cache_kib: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA busy_timeout = 5000")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `Checkpoints`
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         return connection
 
     async def write(self, call: Callable[[sqlite3.Connection], T], *, insist: bool = False) -> T:
@@ -224,7 +230,7 @@ class Database:
         try:
             connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
             if connection is None:
-                connection = self._local.connection = self._connect()
+                connection = self._local.connection = self._connect(READER_CACHE_KIB)
                 connection.execute("PRAGMA query_only = ON")
                 self._reader_connections.append(connection)
             return call(connection)
