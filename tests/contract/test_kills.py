@@ -110,7 +110,7 @@ async def test_what_anybody_saw_survives_every_kill(
     stop = asyncio.Event()
     lives = [Life(user, number, stop) for number, user in enumerate(users)]
     interrupted = 0
-    async with asyncio.timeout(90 + 10 * kills), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(180 + 20 * kills), asyncio.TaskGroup() as group:
         for life in lives:
             group.create_task(life.live())
         for _ in range(kills):

@@ -2,7 +2,8 @@
 
     python asgi_host.py uvicorn|hypercorn|granian PORT
 
-Run as a process by transports.py. Everything is at its defaults, as a user finds it.
+Run as a process by transports.py. Everything is at its defaults, as a user finds it, but for how long an idle
+connection is kept: no test may meet its end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from fastapi import FastAPI
 from goldenpath import App
 
 HOST = "127.0.0.1"
+KEEP_ALIVE = 600
+"""Seconds."""
 
 
 def mounted() -> FastAPI:
@@ -37,7 +40,9 @@ def mounted() -> FastAPI:
 async def uvicorn(app: FastAPI, port: int) -> None:
     import uvicorn
 
-    await uvicorn.Server(uvicorn.Config(app, HOST, port, log_level="warning", timeout_graceful_shutdown=1)).serve()
+    await uvicorn.Server(
+        uvicorn.Config(app, HOST, port, log_level="warning", timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_ALIVE)
+    ).serve()
 
 
 async def hypercorn(app: FastAPI, port: int) -> None:
@@ -47,6 +52,7 @@ async def hypercorn(app: FastAPI, port: int) -> None:
     config = Config()
     config.bind = [f"{HOST}:{port}"]
     config.graceful_timeout = 1
+    config.keep_alive_timeout = KEEP_ALIVE
     await serve(app, config, shutdown_trigger=_stopped())  # type: ignore[arg-type]
 
 

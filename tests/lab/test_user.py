@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
-from goldenpath.lab.records import Closed
+import pytest
+
+from goldenpath.lab.records import Closed, Invoke
 from goldenpath.lab.targets import TargetSpec
+from goldenpath.lab.workload import Iteration
+from goldenpath.lab.workloads.asking import Asking
 from tests.lab.targets.play import Bench, play
 from tests.serverprocess import SIMULATION_KEY, ServerProcess
 
@@ -42,3 +47,42 @@ async def test_every_viewer_outlives_the_login_that_it_began_with(
     assert kinds.count("login") == 1 + kinds.count("refresh") / 2
     assert kinds.count("refresh") >= 2
     assert [record.ours for record in records if isinstance(record, Closed)] == [True, True]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[TargetSpec]:
+    running = ServerProcess(tmp_path / "data").start()
+    yield TargetSpec("goldenpath", {"url": running.url, "simulation_key": SIMULATION_KEY})
+    running.stop()
+
+
+async def test_a_user_who_asked_enough_goes_and_begins_new_threads(server: TargetSpec, tmp_path: Path) -> None:
+    workload = Asking(threads=2, questions=2)
+
+    async def talk(bench: Bench) -> None:
+        user = bench.make_user(0)
+        await workload.set_up(user)
+        for turn in range(9):
+            await workload.iterate(user, Iteration(turn, turn, 1))
+
+    _, watch, records = await play(server, tmp_path, talk)
+    assert {outcome for _, outcome, _ in watch.outcomes} == {"ok"}, watch.outcomes
+    names = [record.thread.rsplit("-", 1)[0] for record in records if isinstance(record, Invoke) and record.thread]
+    assert names == [f"ask-{sitting}-{thread}" for sitting in (0, 1) for thread in (0, 1, 0, 1)] + ["ask-2-0"]
+    assert [record.ours for record in records if isinstance(record, Closed)] == [True] * 3
+
+
+async def test_nobody_leaves_who_waits_for_an_answer(server: TargetSpec, tmp_path: Path) -> None:
+    async def talk(bench: Bench) -> None:
+        user = bench.make_user(0)
+        await user.login()
+        await user.connect()
+        asking = asyncio.ensure_future(user.ask("a long answer " * 200, thread=user.thread("t")))
+        await asyncio.sleep(0)
+        user.leave()
+        assert (await asking).outcome == "success"
+        user.leave()
+        assert not user.connected
+
+    _, watch, _ = await play(server, tmp_path, talk)
+    assert {outcome for _, outcome, _ in watch.outcomes} == {"ok"}, watch.outcomes

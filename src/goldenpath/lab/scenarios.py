@@ -90,8 +90,8 @@ def _catalogue() -> Iterator[Scenario]:
     yield Scenario(
         name="soak",
         title="50 requests a second of 50 users, for long",
-        checks="Nothing grows, leaks or slows down with time.",
-        workload=WorkloadSpec("asking"),
+        checks="Nothing grows, leaks or slows down with time, while conversations end and new ones begin.",
+        workload=WorkloadSpec("asking", {"questions": 20}),
         arrivals=constant(50, 2_100),
         users=50,
     )

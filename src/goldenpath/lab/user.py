@@ -249,6 +249,12 @@ class User:
         """Vanish without a goodbye."""
         self._client.drop()
 
+    def leave(self) -> None:
+        """Go, and read nothing on when coming back. Nothing where an answer is awaited still."""
+        if not self._asking:
+            self._threads.clear()
+            self._client.drop()
+
     async def back(self) -> None:
         """Wait until it has come back, where it is about to."""
         await self._coming_back.wait()
