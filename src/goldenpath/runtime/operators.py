@@ -123,10 +123,14 @@ class Actions:
         """Whether the store has not taken yet all that was recorded of `area`."""
         return any(row.area == area for row in self._pending)
 
+    def retry(self) -> None:
+        """Ask the store again where something waits for it. `FlagControl` does so whenever it looks at its file."""
+        if self._pending:
+            self._write()
+
     async def settled(self) -> None:
         """Wait until the store has what was recorded, or failed to take it, which the log tells; for `PATIENCE` seconds
-        at most. `FlagControl` does so whenever it looks at its file, so that what waits is not lost. Cancelling is
-        safe."""
+        at most. Cancelling is safe."""
         if self._pending:
             with suppress(TimeoutError):
                 async with timeout(self._clock, PATIENCE):

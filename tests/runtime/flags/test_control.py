@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from goldenpath.runtime.flags.control import FlagControl
 from goldenpath.runtime.flags.definition import BUILTIN, NEW_RUNS, REGISTRATION, FlagError
 from goldenpath.runtime.flags.flags import Flags
 from goldenpath.runtime.flags.rule import Rule
+from goldenpath.runtime.interfaces import ActionRow
 from goldenpath.runtime.operators import Actions
 from goldenpath.runtime.stores.memory_actions import MemoryActions
-from tests.runtime.runs import until
+from tests.runtime.runs import turns, until
 from tests.runtime.test_operators import FullDisk
 
 INTERVAL = 2.0
@@ -195,6 +196,36 @@ async def test_what_the_journal_did_not_take_is_written_as_soon_as_it_can_be(pat
         store.full = False
         await one.look(lambda: not one.actions.statistics().pending)
         assert [row.subject for row in await store.actions(10)] == [NEW_RUNS]
+
+
+class SlowDisk(MemoryActions):
+    """Takes nothing before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def add_actions(self, actions: Sequence[ActionRow]) -> None:
+        await self.gate.wait()
+        await super().add_actions(actions)
+
+
+async def test_a_journal_that_hangs_keeps_nobody_from_the_switches_of_the_file(path: Path) -> None:
+    store = SlowDisk()
+    one = Controlled(path, store)
+    async with one.control.running():
+        try:
+            await turns()
+            file.edit(path, lambda _: {NEW_RUNS: OFF})
+            one.clock.advance(INTERVAL)
+            await until(lambda: not one.flags.enabled(NEW_RUNS))
+            await turns()
+            file.edit(path, lambda _: {})
+            one.clock.advance(INTERVAL)  # the next look comes when it is due, whatever the journal does
+            await until(lambda: one.flags.enabled(NEW_RUNS))
+        finally:
+            store.gate.set()
+    assert [row.action for row in await store.actions(10)] == ["clear", "set"]
 
 
 async def test_without_a_file_flags_live_as_long_as_the_process() -> None:

@@ -82,7 +82,7 @@ class FlagControl:
             await self._clock.sleep(self._interval)
             try:
                 await self._look()
-                await self._actions.settled()
+                self._actions.retry()
             except Exception:
                 _logger.exception("flags_watch_failed")
 
