@@ -76,6 +76,12 @@ def test_alerts_are_shown_and_that_nobody_is_told(by: dict[str, str]) -> None:
     assert {alert["state"] for alert in json.loads(ok("alerts", "show", "--json", **by))["alerts"]} == {"inactive"}
 
 
+def test_into_a_pipe_no_name_is_broken(by: dict[str, str]) -> None:
+    shown = ok("alerts", "show", **by, COLUMNS="")
+    (line,) = [line for line in shown.splitlines() if "websocket_timeout_regression" in line]
+    assert all(word in line for word in ("connect_avg_ms", "not measured"))
+
+
 def test_a_breaker_is_opened_and_left_to_itself_again(server: ServerProcess, by: dict[str, str]) -> None:
     server.tokens("user@example.org")  # something that writes
     listed = ok("breakers", "list", **by)

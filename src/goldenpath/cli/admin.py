@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, NoReturn
@@ -15,6 +16,8 @@ from goldenpath.wire.errors import Problem
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
+UNBROKEN = 10_000
+"""Columns of a table that nobody looks at, more than any has."""
 PATIENCE = 30.0
 """How long an answer may take, in seconds."""
 
@@ -99,17 +102,19 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """For people. A cell that is rich's `Text` keeps its style."""
+    """For people. A cell that is rich's `Text` keeps its style. The first column, of names, is broken last; where nobody
+    looks (a pipe, a file) no line is, so that a name can be searched for."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:  # as text: what others wrote is no markup
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    Console().print(table)
+    as_it_is = not sys.stdout.isatty() and not os.environ.get("COLUMNS")
+    Console(width=UNBROKEN if as_it_is else None).print(table)
 
 
 def whoami() -> str:

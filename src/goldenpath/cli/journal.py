@@ -6,22 +6,13 @@ from typing import Any
 
 import msgspec
 
-from goldenpath.cli.admin import print_table
-
 
 def show(actions: list[dict[str, Any]]) -> None:
-    """One line for each change, the newest first."""
-    print_table(
-        ("", "When", "Who", "What", "Before", "After", "Why"),
-        (
-            (
-                row["number"], row["at"], row["actor"], f"{row['area']}: {row['action']} {row['subject']}",
-                _json(row["before"]), _json(row["after"]), row["why"],
-            )
-            for row in actions
-        ),
-    )  # fmt: skip
-
-
-def _json(value: object) -> str:
-    return "" if value is None else msgspec.json.encode(value).decode()
+    """Each change, the newest first: number, when, who, what; and below it why, what was before and what is after."""
+    for row in actions:
+        print(f"{row['number']:>5}  {row['at']}  {row['actor']}  {row['area']}: {row['action']} {row['subject']}")
+        if row["why"]:
+            print(f"       why: {row['why']}")
+        for when in ("before", "after"):
+            if row[when] is not None:
+                print(f"       {when}: {msgspec.json.encode(row[when]).decode()}")
