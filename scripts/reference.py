@@ -107,7 +107,7 @@ those before it:
 2. the profile of the environment, where the default column names environments;
 3. a TOML file, named by `--config FILE` or `GOLDENPATH_CONFIG`, whose keys are the settings' names;
 4. the environment's variables: a setting is its name in upper case with `GOLDENPATH_` before it, structured values
-   (`tiers`, `issuers`, `allowed_origins`) as JSON;
+   (`tiers`, `operators`, `allowed_origins` and other lists) as JSON;
 5. the command line: the options of `goldenpath serve` (`--port` is `port`), and `--set NAME=VALUE` for every setting.
 
 `goldenpath config show` prints each value with where it came from, `goldenpath config check` whether a server would

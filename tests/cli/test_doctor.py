@@ -178,3 +178,26 @@ def test_a_data_directory_that_a_server_uses_is_told(launch: Callable[..., Serve
     assert (found.verdict, found.advice) == ("warning", "a server is running on it: another one needs its own")
     server.stop()
     assert examined("data directory", str(server.data_dir)).verdict == "ok"
+
+
+def test_a_deploy_hook_that_cannot_be_called_is_told_before_it_is_needed(examined: Examined, tmp_path: Path) -> None:
+    found = examined("deploy hook", GOLDENPATH_DEPLOY_HOOK="/there/is/none --now")
+    assert (found.verdict, found.found) == ("warning", "there is no command /there/is/none")
+    hook = tmp_path / "hook.sh"
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o755)
+    assert examined("deploy hook", GOLDENPATH_DEPLOY_HOOK=f"{hook} --now").verdict == "ok"
+    assert examined("deploy hook", GOLDENPATH_DEPLOY_HOOK="https://deploy.example.com/back").verdict == "ok"
+
+
+def test_a_flags_file_that_makes_no_sense_is_told_before_the_start(examined: Examined, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data/flags.toml"
+    file.write_text('[new_runs]\nstage = "of"\n')
+    found = examined("flags", "data")
+    assert found.verdict == "warning"
+    assert "'of' is none of canary, full, internal, off, staged" in found.found
+    file.write_text('[new_runs]\nstage = "off"\n')
+    assert examined("flags", "data").found == "data/flags.toml, rules: 1"
+    found = examined("flags", "data", GOLDENPATH_FLAGS_FILE=str(tmp_path / "none/flags.toml"))
+    assert (found.verdict, found.found) == ("warning", f"there is no folder {tmp_path / 'none'}")

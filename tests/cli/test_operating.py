@@ -97,13 +97,17 @@ def test_time_outs_are_rolled_back_and_that_is_undone(by: dict[str, str]) -> Non
     assert "factory 30 s, websocket_recv 35 s, agent_execution 30 s" in rolled
     ok("rollback", "flags", "--why", "still too slow", **by)
     assert "rolled back: flags, timeouts" in ok("rollback", "status", **by)
-    assert "undone: flags" in ok("rollback", "undo", "--why", "it was the network", **by)
+    undone = ok("rollback", "undo", "--why", "it was the network", **by)
+    assert "undone: flags" in undone
+    assert "rolled back: timeouts\n" in undone
     assert "undone: timeouts" in ok("rollback", "undo", "--why", "it was the network", **by)
     nothing = run("rollback", "undo", "--why", "once more", **by)
     assert (nothing.returncode, "not_found" in nothing.stderr) == (1, True)
     assert json.loads(ok("rollback", "status", "--json", **by))["timeouts"] == before["timeouts"]
     history = ok("rollback", "history", **by).splitlines()
-    (first,) = [number for number, line in enumerate(history) if line.endswith("  cli_ann  rollback: roll back timeouts")]
+    (first,) = [
+        number for number, line in enumerate(history) if line.endswith("  cli_ann  rollback: roll back timeouts")
+    ]
     assert history[first + 1 :][:3] == [
         "       why: too slow",
         '       before: {"timeouts":null}',

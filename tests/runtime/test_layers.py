@@ -301,3 +301,9 @@ def test_threads_that_look_up_at_once_all_see_the_same() -> None:
     for thread in threads:
         thread.join()
     assert seen == {(8700, 5.0, 2, 8700)}
+
+
+def test_a_list_that_is_no_json_is_written_as_one() -> None:
+    with pytest.raises(SettingsError, match="GOLDENPATH_OPERATORS is") as caught:
+        load({"GOLDENPATH_OPERATORS": "ann@example.com, bob@example.com"})
+    assert str(caught.value).endswith('; did you mean ["ann@example.com", "bob@example.com"]?')

@@ -102,8 +102,8 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """For people. A cell that is rich's `Text` keeps its style. The first column, of names, is broken last; where nobody
-    looks (a pipe, a file) no line is, so that a name can be searched for."""
+    """For people. A cell that is rich's `Text` keeps its style. The first column, of names, is broken last; where
+    nobody looks (a pipe, a file) no line is, so that a name can be searched for."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import resource
+import shlex
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +19,8 @@ from goldenpath.cli.listener import AddressInUse, ListenError, check_tls, listen
 from goldenpath.clock import SystemClock
 from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.environ import load
+from goldenpath.runtime.flags import file
+from goldenpath.runtime.flags.definition import FlagError
 from goldenpath.runtime.settings import NO_WAY_IN, Settings, SettingsError
 from goldenpath.runtime.startup import Finding, StartupState, look
 from goldenpath.runtime.startup_checks import checks_of
@@ -52,6 +56,8 @@ def examine(*, config: str | None = None, assignments: Sequence[str] = (), **opt
         Finding("settings", "ok", f"environment {settings.environment}"),
         _sqlite(),
         *asyncio.run(_dependencies(settings)),
+        *_flags(settings),
+        *_deploy_hook(settings),
         _package("uvloop", "the event loop is slower without it"),
         _picows(),
         _open_files(),
@@ -106,6 +112,31 @@ def _open_files() -> Finding:
     if soft == resource.RLIM_INFINITY or soft >= WANTED_FILES:
         return Finding("open files", "ok", str(soft))
     return Finding("open files", "warning", str(soft), f"each connection is one: ulimit -n {WANTED_FILES} or more")
+
+
+def _flags(settings: Settings) -> list[Finding]:
+    path = settings.flags_path
+    if path is None or (settings.flags_file is None and not path.exists()):
+        return []
+    try:
+        rules = file.read(path)
+    except FlagError as error:
+        return [Finding("flags", "warning", str(error), "correct it: until then every flag has its default")]
+    if not path.parent.is_dir():
+        return [Finding("flags", "warning", f"there is no folder {path.parent}", "make it: nothing can be saved there")]
+    return [Finding("flags", "ok", f"{path}, rules: {len(rules)}")]
+
+
+def _deploy_hook(settings: Settings) -> list[Finding]:
+    hook = settings.deploy_hook
+    if hook is None:
+        return []
+    if hook.startswith(("http://", "https://")):
+        return [Finding("deploy hook", "ok", "a URL; it is not asked before it is needed")]
+    command = shlex.split(hook)[0]
+    if shutil.which(command) is None:
+        return [Finding("deploy hook", "warning", f"there is no command {command}", "correct GOLDENPATH_DEPLOY_HOOK")]
+    return [Finding("deploy hook", "ok", command)]
 
 
 def _tls(settings: Settings) -> Finding:

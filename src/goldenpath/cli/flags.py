@@ -15,6 +15,7 @@ from goldenpath.runtime.flags import file
 from goldenpath.runtime.flags.definition import AGENT, BUILTIN, Flag, FlagError
 from goldenpath.runtime.flags.rule import Rule
 from goldenpath.runtime.operators import checked_why
+from goldenpath.wire.allowed import told
 from goldenpath.wire.errors import RequestError
 
 DATA_DIR = "goldenpath-data"
@@ -94,7 +95,9 @@ def set_flag(
             rule.check(known or Flag(flag, "", True))
         else:
             print(f"goldenpath: {flag} is no flag of the server itself; the app has to declare it", file=sys.stderr)
-    except (msgspec.ValidationError, FlagError) as error:
+    except msgspec.ValidationError as error:
+        fail(told(error, Rule))
+    except FlagError as error:
         fail(str(error))
     put(flags_path(path, data_dir), {flag: rule})
 

@@ -61,16 +61,18 @@ def incident(
 
 @app.command()
 def undo(why: Why, url: Url = None, token: Token = None, path: FlagsFile = None, data_dir: DataDir = DATA_DIR) -> None:
-    """Undo the last roll-back of flags or time-outs. Without --url: the kill switches are off and the time-outs as
-    configured; what was being rolled out stays off."""
+    """Undo the last roll-back of flags or time-outs, and say how things stand then. Without --url: the kill switches
+    are off and the time-outs as configured; what was being rolled out stays off."""
     if not url:
         checked(why)
         put(flags_path(path, data_dir), dict.fromkeys((TIMEOUTS, *SWITCHES)))
         return
-    undone = Admin(url, token).call("POST", "/rollback/undo", {"why": why})
+    admin = Admin(url, token)
+    undone = admin.call("POST", "/rollback/undo", {"why": why})
     print(f"undone: {undone['level']}, number {undone['number']}; as before: {', '.join(undone['restored']) or 'none'}")
     if undone["kept"]:
         print(f"left, changed by somebody since or no longer the app's: {', '.join(undone['kept'])}")
+    _show(admin.call("GET", "/rollback"))
 
 
 @app.command()
@@ -112,6 +114,7 @@ def _show(status: dict[str, Any]) -> None:
     if status["automatic"] and status["cool_down"]:
         by_itself = f"yes, but not for {status['cool_down']:g} s"
     print(f"by itself: {by_itself}")
-    print(f"deploy hook: {status['deploy_hook']}")
+    failed = status["deploy_hook_failed"]
+    print(f"deploy hook: {status['deploy_hook']}" + (f"; the last call failed: {failed}" if failed else ""))
     for name, why in status["triggers"].items():
         print(f"wrong now: {name}: {why}")

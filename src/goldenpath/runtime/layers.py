@@ -7,6 +7,7 @@ profile, the file, the environment's variables, the command line.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
@@ -16,6 +17,7 @@ import msgspec
 from goldenpath.runtime import toml
 from goldenpath.runtime.redaction import HIDDEN, without_logins
 from goldenpath.runtime.settings import SECRETS, Environment, Settings, SettingsError
+from goldenpath.wire.allowed import told
 
 PREFIX: Final = "GOLDENPATH_"
 CONFIG: Final = "GOLDENPATH_CONFIG"
@@ -162,8 +164,12 @@ def _of_text(what: str, name: str, text: str) -> object:
         if kind in (int, float, int | None, float | None):
             return msgspec.convert(text, kind, strict=False)
         return msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{what} is {_repeated(text)}: {told(error, kind)}") from None
     except msgspec.MsgspecError as error:
-        raise SettingsError(f"{what} is {_repeated(text)}: {error}") from None
+        words = [word.strip() for word in text.split(",")]
+        meant = f"; did you mean {json.dumps(words)}?" if kind == tuple[str, ...] and "[" not in text else ""
+        raise SettingsError(f"{what} is {_repeated(text)}: {error}{meant}") from None
 
 
 def _of_value(what: str, name: str, value: object) -> object:

@@ -303,13 +303,15 @@ class Incident(msgspec.Struct, forbid_unknown_fields=True):
 
 class RollbackStatus(msgspec.Struct):
     """`in_effect`: what is rolled back. `automatic`: whether the server does so by itself; not within `cool_down`
-    seconds. `triggers`: what is wrong now. `timeouts`: those of new work, in seconds."""
+    seconds. `triggers`: what is wrong now. `timeouts`: those of new work, in seconds. `deploy_hook_failed`: how the
+    last call of the hook since the start failed, e.g. `exit code 1`; null: it did not, or there was none."""
 
     in_effect: list[str]
     automatic: bool
     cool_down: float
     triggers: dict[str, str]
     deploy_hook: Literal["none", "ready", "running"]
+    deploy_hook_failed: str | None
     timeouts: dict[str, float]
 
 

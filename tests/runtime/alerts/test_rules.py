@@ -105,7 +105,7 @@ def test_json_says_the_same(tmp_path: Path) -> None:
         ("[rules.connect_failures]\nkeep_firing_for = inf", "`keep_firing_for` has to be 0 or more seconds"),
         ("[rules.connect_failures]\nmin_samples = 0", "`min_samples` has to be 1 or more"),
         ("[rules.connect_failures]\nabvoe = 1", "unknown field `abvoe`"),
-        ('[rules.connect_failures]\nactions = ["call"]', "Invalid enum value 'call'"),
+        ('[rules.connect_failures]\nactions = ["call"]', "'call' is none of chat, page, rollback"),
         ('[receivers.x]\ntakes = ["page"]', "needs either `webhook` or `apprise`"),
         ('[receivers.x]\ntakes = []\nwebhook = "http://x/"', "`takes` has to name what it is for"),
         ('[receivers.x]\ntakes = ["page"]\nwebhook = "ftp://x/"', "has to be an http or https URL"),

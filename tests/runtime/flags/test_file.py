@@ -54,7 +54,7 @@ def test_a_file_as_a_person_writes_it() -> None:
     [
         ("[new_runs", "end of document"),
         ("new_runs = false", "flag new_runs"),
-        ('[new_runs]\nstage = "of"', "flag new_runs: Invalid enum value 'of'"),
+        ('[new_runs]\nstage = "of"', "flag new_runs: 'of' is none of canary, full, internal, off, staged"),
         ("[new_runs]\nenabled = false", "flag new_runs: Object contains unknown field `enabled`"),
         ("[unknown]\npercent = nan", "flag unknown: percent is from 0 to 100"),
         ("[unknown]\npercent = inf", "flag unknown: percent is from 0 to 100"),

@@ -168,6 +168,16 @@ async def test_roll_backs_are_undone_from_the_last_to_the_first_also_after_a_res
     assert [action for _, action, _, _ in await rolled.journal()] == ["roll back", "roll back", "undo", "undo"]
 
 
+async def test_what_was_rolled_back_twice_is_undone_at_once(rolled: Rolled) -> None:
+    for level in ("flags", "timeouts"):
+        for why in ("slow", "two people saw it"):
+            rolled.rollback.trigger(level, why, OPS)
+        await rolled.rollback.undo("fine", OPS)
+        assert rolled.rollback.in_effect == []
+    with pytest.raises(RequestError, match="no roll-back to undo"):
+        await rolled.rollback.undo("again", OPS)
+
+
 async def test_what_is_wrong_is_rolled_back_at_once_and_then_level_by_level(rolled: Rolled) -> None:
     rollback, clock = rolled.rollback, rolled.clock
     rollback.set_trigger("connect_failures", "6 % fail")
@@ -249,6 +259,7 @@ async def test_a_hook_that_fails_leaves_the_code_as_not_rolled_back() -> None:
         rolled.rollback.trigger("code", "it is the code", OPS)
         await until(lambda: not rolled.rollback.hook_runs)
         assert rolled.rollback.in_effect == []
+        assert "No such file" in (rolled.rollback.hook_failed or "")
 
 
 async def test_the_server_rolls_the_code_back_by_itself_only_where_it_may() -> None:

@@ -21,6 +21,7 @@ import msgspec
 from goldenpath.runtime import toml
 from goldenpath.runtime.settings import SettingsError
 from goldenpath.runtime.signals import GAUGES, MADE, UnknownSignal, check
+from goldenpath.wire.allowed import told
 
 T = TypeVar("T")
 
@@ -177,7 +178,7 @@ def _converted(where: str, given: dict[str, Any], kind: type[T]) -> T:
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
-        raise AlertsError(f"{where}: {error}") from None
+        raise AlertsError(f"{where}: {told(error, kind)}") from None
 
 
 def _check(where: str, rule: Rule) -> None:

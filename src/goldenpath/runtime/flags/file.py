@@ -21,6 +21,7 @@ import msgspec
 from goldenpath.runtime import toml
 from goldenpath.runtime.flags.definition import FlagError
 from goldenpath.runtime.flags.rule import Rule
+from goldenpath.wire.allowed import told
 
 FILE_NAME: Final = "flags.toml"
 MAX_BYTES: Final = 512 * 1024
@@ -79,7 +80,7 @@ def decode(text: str) -> dict[str, Rule]:
         try:
             rules[name] = msgspec.convert(table, Rule)
         except msgspec.ValidationError as error:
-            raise FlagError(f"flag {name}: {error}") from None
+            raise FlagError(f"flag {name}: {told(error, Rule)}") from None
         rules[name].check_form(f"flag {name}")
     return rules
 

@@ -60,6 +60,7 @@ class RollbackCalls:
             cool_down=round(rollback.cooling(), 1),
             triggers=rollback.policy.triggers,
             deploy_hook="none" if not rollback.has_hook else "running" if rollback.hook_runs else "ready",
+            deploy_hook_failed=rollback.hook_failed,
             timeouts={
                 level: self._timeouts.now.of(level) for level in ("factory", "websocket_recv", "agent_execution")
             },

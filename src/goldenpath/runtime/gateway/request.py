@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from goldenpath.wire.allowed import told
 from goldenpath.wire.depth import MAX_DEPTH, is_too_deep
 from goldenpath.wire.errors import Problem, RequestError
 from goldenpath.wire.ids import is_name
@@ -210,7 +211,7 @@ def parse(body: bytes, shape: type[T], *, nested: bool = False) -> T:
     except RecursionError:
         raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}") from None
     except msgspec.MsgspecError as error:
-        raise RequestError("bad_request", f"the body: {error}") from None
+        raise RequestError("bad_request", f"the body: {told(error, shape)}") from None
     if nested and is_too_deep(body):
         raise RequestError("bad_request", f"the body is nested deeper than {MAX_DEPTH}")
     return value

@@ -81,6 +81,8 @@ class Rollback:
         self._hooked: asyncio.Task[None] | None = None
         self._undoing = asyncio.Lock()
         self._code_rolled_back = False
+        self.hook_failed: str | None = None
+        """How the last call of the deploy hook failed; None: it did not, or there was none."""
         self._done = self._undone = 0
 
     @asynccontextmanager
@@ -192,10 +194,14 @@ class Rollback:
         facts = msgspec.structs.replace(self._facts, why=why, actor=actor)
         self._hooked = asyncio.get_running_loop().create_task(self._run_hook(self._hook, facts))
         self._code_rolled_back = True
+        self.hook_failed = None
 
     async def _run_hook(self, hook: DeployHook, facts: HookFacts) -> None:
         result = await hook.run(facts)
         self._code_rolled_back = result.ok
+        self.hook_failed = None if result.ok else result.ended
+        if not result.ok:
+            _logger.error("deploy_hook_failed", ended=result.ended, output=result.output)
         self._actions.record(facts.actor, AREA, "hook ended", "code", after=result, why=facts.why)
         await self._actions.settled()
 
@@ -244,7 +250,7 @@ class Rollback:
         for row in await self.history(_LOOKED_BACK):
             if row.action == _UNDO and row.after is not None:
                 undone.add(msgspec.json.decode(row.after, type=Undone).number)
-            elif row.action == "roll back" and row.subject != "code" and row.number not in undone:
+            elif row.action == "roll back" and row.number not in undone and _changed_something(row):
                 return row
         return None
 
@@ -263,6 +269,11 @@ class Rollback:
     def cooling(self) -> float:
         """For how many more seconds the server does nothing by itself."""
         return self.policy.cooling(self._clock.monotonic())
+
+
+def _changed_something(row: ActionRow) -> bool:
+    """Whether there is anything to undo: of the code there is not, nor where all was rolled back before."""
+    return row.subject != "code" and _rules(row.before) != _rules(row.after)
 
 
 def _effect(rule: Rule | None) -> Rule | None:
