@@ -163,6 +163,7 @@ class EventLog:
 
     def unsubscribe(self, follower: Follower) -> None:
         """Undo `subscribe`. Harmless when repeated, or when the log was deleted."""
+        follower.release()
         if follower.log.followers.pop(follower, follower) is None:
             self.cache.unpin(follower.log)
 
@@ -197,6 +198,7 @@ class EventLog:
         self.cache.forget(log)
         for follower in list(log.followers):
             follower.on_deleted()
+            follower.release()
         log.followers.clear()
         self.commits.delete(log)
 

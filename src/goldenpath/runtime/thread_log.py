@@ -83,7 +83,8 @@ class _Slice:
 class Follower:
     """Who is told of what becomes visible in a log. Every event up to `position` was handed to it.
 
-    `notify` is called, on the loop, when there is more to read; `on_deleted` when the thread was deleted.
+    `notify` is called, on the loop, when there is more to read; `on_deleted` when the thread was deleted; neither after
+    `release`.
     """
 
     __slots__ = ("log", "notify", "on_deleted", "position")
@@ -100,6 +101,11 @@ class Follower:
     def behind(self) -> bool:
         """Whether something visible has not been read yet."""
         return self.position < self.log.visible
+
+    def release(self) -> None:
+        """Let go of whoever was told: they hold this, and with it the log and all its events in memory, which would
+        stay until the garbage collector came."""
+        self.notify = self.on_deleted = _nobody
 
 
 class ThreadLog:
@@ -391,6 +397,10 @@ class ThreadLog:
         self.drop(0)
         self.recent_runs.clear()
         self.all_run_ids = None
+
+
+def _nobody() -> None:
+    """Follows no longer."""
 
 
 def clip(events: list[bytes], max_bytes: int) -> list[bytes]:
