@@ -162,7 +162,7 @@ RESULTS = st.sampled_from(["ok", DefiniteNo("no"), NotYet("not yet"), Doubt("per
 def test_waiting_ends_with_the_grace_and_looks_are_never_far_apart(
     results: Sequence[tuple[float, str | NotSo]], grace: float
 ) -> None:
-    state, now = StartupState(["it"], 0.0, grace), 0.0
+    state, now = StartupState(["it"], grace), 0.0
     for pause, result in results:
         now += pause
         retry = state.found("it", result, now)
@@ -234,6 +234,42 @@ async def test_a_round_of_checks_that_takes_too_long_is_told_and_counted() -> No
     with pytest.raises(StartupError, match="the start was not done within 2 s"):
         await requiring
     assert deadlines.statistics().startup == 1
+
+
+async def test_the_whole_start_bounds_the_wait_for_services_and_is_counted_once() -> None:
+    clock = ManualClock()
+    deadlines = deadlines_of(clock, orchestration=10.0, health_wait=9.0)
+    checks = [Check(name, Dependency(NotYet("down")).look, required=False) for name in ("model", "provider")]
+    started = Startup(checks, deadlines, patient=True)
+    clock.advance(4.0)  # what the server cannot do without took long: 6 s are left
+    watching = asyncio.create_task(started.watch())
+    for _ in range(12):
+        await turns()
+        assert not started.ready or verdicts(started) == ["problem", "problem"]
+        clock.advance(0.5)
+    assert started.ready
+    await turns()
+    fired = deadlines.statistics()
+    assert (fired.orchestration, fired.health_wait) == (1, 2)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_look_under_way_when_the_time_of_the_start_is_over_keeps_no_traffic_away() -> None:
+    clock = ManualClock()
+    deadlines = deadlines_of(clock, startup=6.0, orchestration=6.0, health_wait=6.0, health_check=5.0)
+    started = Startup([Check("model", Dependency(NotYet("down"), None).look, required=False)], deadlines, patient=True)
+    watching = asyncio.create_task(started.watch())
+    for _ in range(2):
+        await turns()
+        assert not started.ready
+        clock.advance(3.0)
+    assert (started.ready, verdicts(started)) == (True, ["problem"])
+    clock.advance(RECHECK)
+    await turns()
+    assert deadlines.statistics().health_wait == 1
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
 
 
 class Broken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -27,9 +29,9 @@ KEY = {"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7
 
 async def found(name: str, **settings: Any) -> str | NotSo:
     """What the check `name` of these settings finds."""
-    checks = {check.name: check for check in checks_of(Settings(**settings), serving=False)}
-    timeouts = CurrentTimeouts(Settings(environment="production").timeouts)
-    return await look(checks[name], Deadlines(SystemClock(), timeouts))
+    deadlines = Deadlines(SystemClock(), CurrentTimeouts(Settings(environment="production").timeouts))
+    checks = {check.name: check for check in checks_of(Settings(**settings), deadlines, serving=False)}
+    return await look(checks[name], deadlines)
 
 
 @asynccontextmanager
@@ -93,6 +95,27 @@ async def test_an_identity_provider_must_have_keys(status: int, body: object, ki
         issuer = Issuer("https://login.example.com", "us", f"{url}/keys", algorithms=("EdDSA",))
         result = await found("identity provider:https://login.example.com", issuers=(issuer,))
     assert type(result) is kind
+
+
+@pytest.mark.parametrize("what", ["model endpoint", "identity provider:https://login.example.com"])
+async def test_an_answer_is_waited_for_as_long_as_the_time_outs_in_force_say_and_then_counted(what: str) -> None:
+    async with silent() as url:
+        issuer = Issuer("https://login.example.com", "us", f"{url}/keys", algorithms=("EdDSA",))
+        settings = Settings(environment="production", openai_base_url=url, openai_model="m", issuers=(issuer,))
+        current = CurrentTimeouts(settings.timeouts)
+        deadlines = Deadlines(SystemClock(), current)
+        checks = {check.name: check for check in checks_of(settings, deadlines, serving=False)}
+        current.replace(msgspec.structs.replace(settings.timeouts, api_response=0.05), "rolled back")
+        result = await look(checks[what], deadlines)
+    assert (str(result), type(result)) == ("no answer within 0.05 s", NotYet)
+    assert (deadlines.statistics().api_response, deadlines.statistics().health_check) == (1, 0)
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[str]:
+    """A server that takes connections and answers nothing. Yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 async def make_database(folder: Path) -> Path:

@@ -69,8 +69,9 @@ def examine(*, config: str | None = None, assignments: Sequence[str] = (), **opt
 
 async def _dependencies(settings: Settings) -> list[Finding]:
     """What a start looks at, looked at once, all at the same time."""
-    deadlines, checks = Deadlines(SystemClock(), CurrentTimeouts(settings.timeouts)), checks_of(settings, serving=False)
-    state = StartupState([check.name for check in checks], started=0.0, grace=0.0)
+    deadlines = Deadlines(SystemClock(), CurrentTimeouts(settings.timeouts))
+    checks = checks_of(settings, deadlines, serving=False)
+    state = StartupState([check.name for check in checks], grace_ends=0.0)
     results = await asyncio.gather(*(look(check, deadlines) for check in checks))
     for check, result in zip(checks, results, strict=True):
         state.found(check.name, result, now=0.0)

@@ -66,7 +66,7 @@ class TimeoutStatistics(msgspec.Struct, frozen=True):
     database: int
     """Reads of the database that took too long."""
     orchestration: int
-    """Starts that waited in vain for what they depend on."""
+    """Starts whose time was over before all that they depend on was there."""
     startup: int
     """Rounds of the start's checks that took too long."""
     health_wait: int

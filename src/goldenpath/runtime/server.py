@@ -175,7 +175,8 @@ class Server:
         self.stalls = StallDetector(self.pulse, clock, settings.stall_bound)
         """When the event loop stood still, and whose work did it."""
         self.stalls.listen(lambda _: self.signals.stalls.add(clock.monotonic()))
-        self.startup = Startup(checks_of(settings, serving=True), self.deadlines, patient=not settings.is_open)
+        checks = checks_of(settings, self.deadlines, serving=True)
+        self.startup = Startup(checks, self.deadlines, patient=not settings.is_open)
         rules = alert_rules(settings)
         self.alerting = Alerting(
             Alerts(rules.rules),

@@ -240,7 +240,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_timeout: float = scaled(10.0)
     """How long one read of the database may take."""
     orchestration_timeout: float = scaled(30.0)
-    """How long the start waits in all for what it depends on to come up."""
+    """How long the start may take in all to look at what it depends on, and to wait for it to come up."""
     startup_timeout: float = scaled(20.0)
     """How long one round of the start's checks may take, all in parallel."""
     health_wait_timeout: float = cloud(30.0, local=3.0, testing=10.0)

@@ -17,7 +17,8 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 import structlog
 
-from goldenpath.runtime.deadlines import Deadlines, TimedOut
+from goldenpath.runtime.deadlines import Deadline, Deadlines, TimedOut
+from goldenpath.runtime.timeouts import Level
 from goldenpath.wire.errors import GoldenpathError
 
 Verdict = Literal["ok", "waiting", "warning", "problem"]
@@ -85,11 +86,10 @@ class StartupStatistics(msgspec.Struct, frozen=True):
 
 
 class StartupState:
-    """What was found so far. `grace` is how long after `started` something may not be there yet, in seconds."""
+    """What was found so far. Something may not be there yet until `grace_ends`, on the time line of `found`."""
 
-    def __init__(self, names: Sequence[str], started: float, grace: float) -> None:
-        self.grace = grace
-        self._grace_ends = started + grace
+    def __init__(self, names: Sequence[str], grace_ends: float) -> None:
+        self.grace_ends = grace_ends
         self._tries = dict.fromkeys(names, 0)
         self.findings = {name: Finding(name, "waiting", "not looked at yet") for name in names}
         """By name, in the order of the checks."""
@@ -104,11 +104,18 @@ class StartupState:
             return None
         retry = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(self._tries[name], 10))
         self._tries[name] += 1
-        if isinstance(result, NotYet) and now + retry <= self._grace_ends:
+        if isinstance(result, NotYet) and now + retry <= self.grace_ends:
             self.findings[name] = Finding(name, "waiting", str(result), result.advice)
             return retry
         self.findings[name] = Finding(name, "problem", str(result), result.advice)
         return RECHECK
+
+    def end_grace(self) -> list[str]:
+        """The grace is over: nothing is waited for any more. Returns the names of what was."""
+        late = [name for name, finding in self.findings.items() if finding.verdict == "waiting"]
+        for name in late:
+            self.findings[name] = msgspec.structs.replace(self.findings[name], verdict="problem")
+        return late
 
     @property
     def settled(self) -> bool:
@@ -124,8 +131,8 @@ class Startup:
     """The checks of one server. Belongs to one event loop.
 
     Of the time-outs in force `health_check` bounds each look, `startup` all of `require`, and `health_wait` is the
-    grace; those that fire are counted. With `patient` the server is not `ready` before everything is there or the grace
-    is over.
+    grace of `watch`; `orchestration` bounds it all together, from `begin` on. Those that fire are counted. With
+    `patient` the server is not `ready` before everything is there or the grace is over.
     """
 
     def __init__(self, checks: Sequence[Check], deadlines: Deadlines, *, patient: bool) -> None:
@@ -136,9 +143,10 @@ class Startup:
         self.begin()
 
     def begin(self) -> None:
-        """The start begins now: the grace counts from here, and nothing was looked at yet."""
-        grace = self._deadlines.timeouts.now.health_wait
-        self.state = StartupState([check.name for check in self._checks], self._clock.monotonic(), grace)
+        """The start begins now: its time counts from here, and nothing was looked at yet."""
+        self._whole = self._grace = self._deadlines.start("orchestration")
+        self._whole_fired = False
+        self.state = StartupState([check.name for check in self._checks], self._whole.at)
 
     @property
     def ready(self) -> bool:
@@ -157,7 +165,7 @@ class Startup:
         checks' order, or where they take longer than they may."""
         required = [check for check in self._checks if check.required]
         try:
-            async with self._deadlines.within(self._deadlines.start("startup")):
+            async with self._deadlines.within(self._part("startup")):
                 await asyncio.gather(*(self._look(check) for check in required))
         except TimedOut as late:
             raise StartupError(f"the start was not done within {late.seconds:g} s") from None
@@ -167,8 +175,19 @@ class Startup:
                 raise StartupError(": ".join(filter(None, (finding.what, finding.found, finding.advice))))
 
     async def watch(self) -> None:
-        """Look at everything else, again and again until it is there. Cancelling is safe."""
-        await asyncio.gather(*(self._watch(check) for check in self._checks if not check.required))
+        """Look at everything else, again and again until it is there. The grace begins. Cancelling is safe."""
+        self._grace = self._part("health_wait")
+        self.state.grace_ends = self._grace.at
+        timer = self._clock.call_later(self._grace.remaining(self._clock.monotonic()), self._end_grace)
+        try:
+            await asyncio.gather(*(self._watch(check) for check in self._checks if not check.required))
+        finally:
+            timer.cancel()
+
+    def _end_grace(self) -> None:
+        """What is looked at right now is a problem from now on, however long that look may go on."""
+        for _ in self.state.end_grace():
+            self._gave_up()
 
     async def _watch(self, check: Check) -> None:
         told: Verdict = "waiting"
@@ -186,8 +205,19 @@ class Startup:
         waited = self.state.findings[check.name].verdict == "waiting"
         retry = self.state.found(check.name, result, self._clock.monotonic())
         if isinstance(result, NotYet) and waited and self.state.findings[check.name].verdict == "problem":
-            self._deadlines.fired("health_wait", self.state.grace)
+            self._gave_up()
         return retry
+
+    def _gave_up(self) -> None:
+        """Count that one service is waited for no longer, and once that this is the end of the whole start's time."""
+        self._deadlines.fired("health_wait", self._grace.seconds)
+        if self._grace.level == "orchestration" and not self._whole_fired:
+            self._whole_fired = True
+            self._deadlines.fired("orchestration", self._grace.seconds)
+
+    def _part(self, level: Level) -> Deadline:
+        """The deadline of a part of the start that begins now."""
+        return self._whole.child(level, self._deadlines.timeouts.now.of(level), self._clock.monotonic())
 
 
 async def look(check: Check, deadlines: Deadlines) -> str | NotSo:

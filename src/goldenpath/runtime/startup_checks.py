@@ -17,8 +17,9 @@ from typing import Final
 
 from goldenpath.runtime.auth.documents import HttpDocuments
 from goldenpath.runtime.auth.key_set import BadKeySet, KeySet
-from goldenpath.runtime.auth.key_source import FetchError
+from goldenpath.runtime.auth.key_source import FetchError, FetchTimeout
 from goldenpath.runtime.auth.secret import FILE_NAME, MIN_BYTES
+from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.settings import Issuer, Settings, data_path
 from goldenpath.runtime.startup import Check, DefiniteNo, Doubt, NotYet
 
@@ -32,8 +33,11 @@ _RESTORE: Final = "restore a backup, or move it away to begin anew"
 _REACH: Final = "is it up, and can it be reached from here?"
 
 
-def checks_of(settings: Settings, *, serving: bool) -> list[Check]:
-    """The checks. `serving` says that the data is this server's own: nobody else may be there otherwise."""
+def checks_of(settings: Settings, deadlines: Deadlines, *, serving: bool) -> list[Check]:
+    """The checks; `api_response` of the time-outs then in force bounds each answer over the network.
+
+    `serving` says that the data is this server's own: nobody else may be there otherwise.
+    """
     checks = []
     if settings.in_memory:
         checks.append(Check("data", functools.partial(_in_memory, settings), required=False))
@@ -44,12 +48,11 @@ def checks_of(settings: Settings, *, serving: bool) -> list[Check]:
             Check("signing key", _threaded(_signing_key, settings), required=True),
             Check("database", _threaded(_database, data_path(settings, "goldenpath.db"), serving), required=True),
         ]
-    patience = settings.api_response_timeout
     for issuer in settings.issuers:
         name = f"identity provider:{issuer.issuer}"
-        checks.append(Check(name, functools.partial(_identity_provider, issuer, patience), required=False))
+        checks.append(Check(name, functools.partial(_identity_provider, issuer, deadlines), required=False))
     if settings.openai_base_url:
-        look = functools.partial(_model_endpoint, settings.openai_base_url, settings.openai_api_key, patience)
+        look = functools.partial(_model_endpoint, settings.openai_base_url, settings.openai_api_key, deadlines)
         checks.append(Check("model endpoint", look, required=False))
     return checks
 
@@ -145,10 +148,13 @@ def _database(path: Path, serving: bool) -> str:
 # --- over the network -------------------------------------------------------------------------------------------------
 
 
-async def _identity_provider(issuer: Issuer, patience: float) -> str:
+async def _identity_provider(issuer: Issuer, deadlines: Deadlines) -> str:
+    patience = deadlines.timeouts.now.api_response
     documents = HttpDocuments(timeout=patience)
     try:
         document = await documents.fetch(issuer.jwks_url)
+    except FetchTimeout:
+        raise deadlines.fired("api_response", patience) from None
     except FetchError as error:
         raise NotYet(f"its keys cannot be fetched: {error}", _REACH) from None
     finally:
@@ -160,17 +166,20 @@ async def _identity_provider(issuer: Issuer, patience: float) -> str:
     return "has keys"
 
 
-async def _model_endpoint(base_url: str, api_key: str | None, patience: float) -> str:
+async def _model_endpoint(base_url: str, api_key: str | None, deadlines: Deadlines) -> str:
     """Ask for its models: cheap, and an answer even where there is no such call, because it says that somebody is."""
     import httpx  # noqa: PLC0415 - 250 ms
 
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     try:  # in a thread: reading certificates takes long
-        client = await asyncio.to_thread(httpx.AsyncClient, headers=headers, timeout=patience)
+        client = await asyncio.to_thread(httpx.AsyncClient, headers=headers, timeout=None)
     except UnicodeError:
         raise DefiniteNo("no request can hold its key", "correct GOLDENPATH_OPENAI_API_KEY") from None
     try:
-        async with client.stream("GET", base_url.rstrip("/") + "/models") as response:
+        async with (
+            deadlines.within(deadlines.start("api_response")),
+            client.stream("GET", base_url.rstrip("/") + "/models") as response,
+        ):
             status = response.status_code
     except httpx.InvalidURL:
         raise DefiniteNo("the URL is none", "correct GOLDENPATH_OPENAI_BASE_URL") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from goldenpath.runtime.auth.key_source import FetchError
+from goldenpath.runtime.auth.key_source import FetchError, FetchTimeout
 
 if TYPE_CHECKING:
     import httpx
@@ -38,7 +38,7 @@ class HttpDocuments:
                     if len(body) > MAX_BYTES:
                         raise FetchError(f"more than {MAX_BYTES} bytes")
         except TimeoutError:
-            raise FetchError(f"no answer within {self._timeout:g} s") from None
+            raise FetchTimeout(f"no answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise FetchError(type(error).__name__) from None
         return bytes(body)

@@ -28,6 +28,10 @@ class FetchError(GoldenpathError):
     """A document that could not be fetched; the message names the reason, not the document."""
 
 
+class FetchTimeout(FetchError):
+    """The answer did not come in time."""
+
+
 Fetch = Callable[[str], Awaitable[bytes]]
 """Gets the document at a URL. Raises `FetchError`; ends by itself within seconds."""
 
