@@ -197,6 +197,24 @@ def test_what_is_never_refused_counts_as_well_as_badly() -> None:
     assert site.shared().state == "open"  # slow
 
 
+def test_nobody_counts_as_refused_where_the_next_call_would_be_the_probe() -> None:
+    site = Site()
+    for user in USERS[:3]:
+        site.end(DOWN, user, times=4)
+    site.end(DOWN, USERS[3])
+
+    def told() -> tuple[int, int, list[str], int]:
+        now, (view,) = site.breakers.statistics(), site.breakers.snapshot()
+        return now.shared_open, now.open, site.breakers.refused(), view.tenants_refused
+
+    assert told() == (1, 3, ["model:m"], 3)
+    site.clock.advance(5.0)  # on a server where nobody calls it again
+    assert told() == (0, 0, [], 0)
+    with site.call():
+        assert (told()[0], site.breakers.is_open("model:m")) == (1, True)  # one probes: nobody else may
+    assert told()[0] == 0
+
+
 def test_it_is_not_open_any_more_when_it_may_be_probed() -> None:
     site = Site()
     assert not site.breakers.is_open("model:m")

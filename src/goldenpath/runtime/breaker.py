@@ -124,7 +124,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
-        """What it decided itself, as of the last call."""
+        """What it decided itself, as of the last call: open also where the next call would be the probe."""
         return self._state
 
     @property
@@ -136,6 +136,8 @@ class CircuitBreaker:
         """Whether it would refuse every call at `now`."""
         if self._forced is not None:
             return self._forced == "open"
+        if self._state == "half_open":
+            return self._probe is not None
         return self._state == "open" and now < self._retry_at
 
     def idle(self, now: float) -> bool:

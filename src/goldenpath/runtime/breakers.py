@@ -63,7 +63,7 @@ class DependencyView(msgspec.Struct, frozen=True):
     tenants: int
     """Users who have a breaker of their own."""
     tenants_refused: int
-    """Those of them whose own is not closed."""
+    """Those of them whose own refuses their calls now."""
 
 
 class BreakersStatistics(msgspec.Struct, frozen=True):
@@ -72,9 +72,9 @@ class BreakersStatistics(msgspec.Struct, frozen=True):
     breakers: int
     """Breakers that are kept."""
     open: int
-    """Those of one user that are not closed."""
+    """Those of one user that refuse every call now."""
     shared_open: int
-    """Dependencies that nobody may ask: the breaker that all share is not closed, or forced open."""
+    """Dependencies that nobody may ask: the breaker that all share refuses every call now."""
     forced: int
     """Those that an operator has forced."""
     calls: int
@@ -319,20 +319,18 @@ class Breakers:
             else:
                 counted = tenants.setdefault(key.dependency, [0, 0])
                 counted[0] += 1
-                counted[1] += _refuses(kept)
+                counted[1] += kept.breaker.refuses(now)
         return [
             DependencyView(dependency, shared[dependency], *tenants.get(dependency, (0, 0)))
             for dependency in sorted(shared)
         ]
 
     def refused(self) -> list[str]:
-        """The dependencies that not everybody may ask now, by name; none while breakers are switched off."""
-        if not self._on:
-            return []
-        return sorted(key.dependency for key, kept in self._kept.items() if key.tenant is None and _refuses(kept))
+        """The dependencies that nobody may ask now, by name; none while breakers are switched off."""
+        return sorted(key.dependency for key in self._refusing() if key.tenant is None)
 
     def statistics(self) -> BreakersStatistics:
-        refusing = [key.tenant is None for key, kept in self._kept.items() if self._on and _refuses(kept)]
+        refusing = [key.tenant is None for key in self._refusing()]
         return BreakersStatistics(
             breakers=len(self._kept),
             open=refusing.count(False),
@@ -345,8 +343,9 @@ class Breakers:
             untracked=self._untracked,
         )
 
-
-def _refuses(kept: _Kept) -> bool:
-    """Whether it lets not every call through."""
-    breaker = kept.breaker
-    return breaker.forced == "open" or (breaker.forced is None and breaker.state != "closed")
+    def _refusing(self) -> list[BreakerKey]:
+        """Whose breakers refuse every call now. One that may be probed does not, though nobody may ever come to."""
+        if not self._on:
+            return []
+        now = self._clock.monotonic()
+        return [key for key, kept in self._kept.items() if kept.breaker.refuses(now)]

@@ -235,7 +235,7 @@ GAUGES: Final[dict[str, str]] = {
     "runs_waiting": "runs that wait for a place",
     "overload": "how long everything takes, as a part of what is borne, for 3 s or more: from 1 on runs are refused",
     "rss_mb": "memory of the process, in MiB",
-    "breakers_open": "dependencies that nobody may ask: the circuit breaker that all share is not closed",
+    "breakers_open": "dependencies that nobody may ask: the circuit breaker that all share refuses every call",
     "startup_failures": "dependencies that said no, or were not there when the grace of the start was over",
     "log_healthy": "1 while commits succeed, 0 while they fail",
     "isolation_violations": "batches of events that were about to reach somebody else, and were not sent",
