@@ -102,6 +102,26 @@ async def test_a_command_ends_with_itself_and_not_with_what_it_leaves_behind() -
         os.kill(left, signal.SIGKILL)
 
 
+async def test_a_stop_ends_a_command_and_leaves_alone_what_it_handed_over(tmp_path: Path) -> None:
+    """As docs/howto/rollback.md tells whoever restarts this server from the hook."""
+    pids = tmp_path / "pids"
+    script = (
+        f"setsid sleep 600 </dev/null >>{tmp_path}/log 2>&1 & handed=$!; sleep 600 & "
+        f"echo $handed $! > {pids}.new; mv {pids}.new {pids}; wait"
+    )
+    running = asyncio.create_task(DeployHook(shlex.join(["sh", "-c", script]), 300, ManualClock()).run(FACTS))
+    await until(pids.exists)
+    handed, own = map(int, pids.read_text().split())
+    await until(lambda: os.getsid(handed) == handed)
+    running.cancel()
+    try:
+        await asyncio.gather(running, return_exceptions=True)
+        await until(lambda: not is_running(own))
+        assert is_running(handed)
+    finally:
+        os.kill(handed, signal.SIGKILL)
+
+
 def is_running(pid: int) -> bool:
     """Whether a process is there that has not ended; one that has may wait for whoever inherits it."""
     try:

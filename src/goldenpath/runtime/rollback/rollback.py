@@ -87,7 +87,8 @@ class Rollback:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Watch, while the context is open, whether something is to be done. A hook that runs at its end is stopped."""
+        """Watch, while the context is open, whether something is to be done. A hook that runs at its end is stopped:
+        docs/howto/rollback.md says what one does that restarts this server."""
         task = asyncio.create_task(self._watch(), name="goldenpath-rollback")
         try:
             yield
