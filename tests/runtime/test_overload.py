@@ -231,6 +231,13 @@ def test_a_few_who_wait_for_long_runs_are_none() -> None:
     assert watched.overload.statistics().taken == 1
 
 
+def test_the_wait_is_told_by_how_long_windows_were() -> None:
+    watched = Watched()
+    for started in range(0, 30, 3):
+        watched.beats(3 - BEAT, queue=Queue(20, started))  # a stall: each window has 3 s, and three runs start in each
+    assert watched.overload.statistics().wait == pytest.approx(20.0)
+
+
 def test_without_bounds_nothing_is_refused() -> None:
     watched = Watched(lag=None, wait=None)
     watched.beats(*[3.0] * 50, queue=Queue(10_000, 0))

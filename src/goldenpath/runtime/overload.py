@@ -93,8 +93,8 @@ class Overload:
         """Of the latest windows: how late the event loop was."""
         self._late: deque[float] = deque(maxlen=SUSTAINED)
         """Of the latest windows: the delay as a part of its bound."""
-        self._admitted: deque[int] = deque(maxlen=STARTS + 1)
-        """At the ends of the latest windows."""
+        self._closed: deque[tuple[float, int]] = deque(maxlen=STARTS + 1)
+        """When the latest windows ended, which a stall makes longer, and how many runs had a place by then."""
         self._taken = 1.0
         self._asked = dict.fromkeys(tiers, 0.0)
         """How many runs of each tier were asked for lately, the lowest tier first."""
@@ -132,7 +132,7 @@ class Overload:
         self._lags.append(self._lag)
         self._beats.clear()
         self._began = now
-        self._admitted.append(queue.admitted)
+        self._closed.append((now, queue.admitted))
         self._wait = self._wait_of(queue.waiting)
         delays = ((self._lag, self._lag_bound), (self._wait, self._wait_bound))
         self._late.append(max((delay / bound for delay, bound in delays if bound is not None), default=0.0))
@@ -144,9 +144,8 @@ class Overload:
         self._share()
 
     def _wait_of(self, waiting: int) -> float:
-        started = self._admitted[-1] - self._admitted[0]
-        seconds = (len(self._admitted) - 1) * WINDOW
-        return waiting * seconds / max(started, 1)
+        (began, before), (ended, admitted) = self._closed[0], self._closed[-1]
+        return waiting * (ended - began) / max(admitted - before, 1)
 
     def _share(self) -> None:
         """Share what is taken out among the tiers, the highest first."""
