@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from goldenpath.clock import ManualClock
-from goldenpath.runtime.run_records import MAX_NAME, MAX_STEPS, RecordedCall, RunRecord, RunRecords
+from goldenpath.runtime.breakers import Breakers
+from goldenpath.runtime.dependencies import DependencyUnavailableError
+from goldenpath.runtime.run_records import MAX_NAME, MAX_STEPS, RecordedCall, RunRecord, RunRecords, Step
 from goldenpath.wire import events as ev
 
 
@@ -42,9 +45,22 @@ def test_a_call_is_noted_with_how_it_ended_and_whoever_traces_is_told_too() -> N
     call, error = RecordedCall(record, "model:llama", clock, Inner()), ValueError()
     call.begins()
     call.ends(error)
-    RecordedCall(record, "tool:refused", clock, None).ends(error)
     assert [(step.kind, step.name, step.failed) for step in record.steps] == [("call", "model:llama", True)]
     assert told == ["begins", error]
+
+
+def test_a_call_that_was_refused_is_a_failed_step_of_no_length() -> None:
+    clock, record = ManualClock(), accept(RunRecords())
+    clock.advance(3.0)
+    breakers = Breakers(clock, lambda: 0.0, {})
+    with breakers.call("tool:search"):
+        pass
+    breakers.force("tool:search", "open")
+    call = breakers.call("tool:search", span=RecordedCall(record, "tool:search", clock, None))
+    with pytest.raises(DependencyUnavailableError), call:
+        raise AssertionError("it was let through")
+    now = clock.monotonic()
+    assert record.steps == [Step("call", "tool:search", now, now, failed=True)]
 
 
 def test_steps_and_names_are_bounded() -> None:

@@ -132,25 +132,33 @@ class CallSpan(Protocol):
 
 class RecordedCall:
     """Notes a call in a run's record, and tells `inner`, where there is one. Ends once; it may end without a begin,
-    where the call was refused."""
+    where the call was refused: then it is a failed step of no length."""
 
-    __slots__ = ("_clock", "_inner", "_name", "_record")
+    __slots__ = ("_begun", "_clock", "_inner", "_name", "_record")
 
     def __init__(self, record: RunRecord, name: str, clock: Clock, inner: CallSpan | None) -> None:
         self._record = record
         self._name = name
         self._clock = clock
         self._inner = inner
+        self._begun = False
 
     def begins(self) -> None:
-        self._record.begin_step("call", self._key, self._name, self._clock.monotonic())
+        self._note_begin(self._clock.monotonic())
         if self._inner is not None:
             self._inner.begins()
 
     def ends(self, error: BaseException | None) -> None:
-        self._record.end_step("call", self._key, self._clock.monotonic(), failed=error is not None)
+        now = self._clock.monotonic()
+        if not self._begun:
+            self._note_begin(now)
+        self._record.end_step("call", self._key, now, failed=error is not None)
         if self._inner is not None:
             self._inner.ends(error)
+
+    def _note_begin(self, now: float) -> None:
+        self._begun = True
+        self._record.begin_step("call", self._key, self._name, now)
 
     @property
     def _key(self) -> str:
