@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,20 @@ async def test_a_host_that_cancels_the_stop_leaves_nothing_at_work(app: App) -> 
     left = {task.get_name() for task in asyncio.all_tasks()}
     assert not left & {"goldenpath-ticks", "goldenpath-dashboard"}
     assert server.pulse.thread is None
+
+
+async def test_a_start_that_fails_leaves_nothing_of_what_it_began(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def fails(thread: threading.Thread) -> None:
+        if thread.name == "goldenpath-stalls":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    before = asyncio.all_tasks()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        async with app.lifespan():
+            pass
+    assert asyncio.all_tasks() == before
+    assert app.build().pulse.thread is None

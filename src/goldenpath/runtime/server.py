@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -269,12 +269,25 @@ class Server:
         self.started = True
         if not self.settings.has_way_in:
             _logger.warning("no_way_in", why=NO_WAY_IN)
-        async with self._storage, self.flag_control.running(), self.rollback.running(), self.alerting.running():
+        async with (
+            self._storage,
+            self.flag_control.running(),
+            self.rollback.running(),
+            self.alerting.running(),
+            AsyncExitStack() as stack,
+        ):
             self._look_at_starts()
             self.startup.begin()  # only now: flags, or starts that failed, may have rolled the time-outs back
             await self.startup.require()
+            # What is begun is stopped whatever comes after it, and the log before what its last events still need.
+            stack.push_async_callback(self.accounts.close)
             await self.accounts.open()
+            stack.push_async_callback(self.gateway.stop)
+            stack.push_async_callback(self.operator_page.stop)
+            stack.callback(self.pulse.stop)
+            stack.callback(self.stalls.stop)
             unfinished = await self.event_log.start()
+            stack.push_async_callback(self.event_log.stop)
             await self.gateway.start()
             self.operator_page.start()
             self.pulse.start()
@@ -282,24 +295,11 @@ class Server:
             recovery = asyncio.create_task(self._recover(unfinished))
             starting = asyncio.create_task(self.startup.watch())
             watching = asyncio.create_task(watch(self.degradation, self._condition, self.clock))
+            stack.push_async_callback(_end, recovery, starting, watching)
             try:
                 yield
             finally:
-                try:
-                    await self.begin_drain()
-                finally:  # also where the host cancels the wait: what was appended is to be written
-                    background = (recovery, starting, watching)
-                    for task in background:
-                        task.cancel()
-                    await asyncio.gather(*background, return_exceptions=True)
-                    try:
-                        await self.event_log.stop()
-                    finally:
-                        self.stalls.stop()
-                        self.pulse.stop()
-                        await self.operator_page.stop()
-                        await self.gateway.stop()
-                        await self.accounts.close()
+                await self.begin_drain()
 
     def _obey_switches(self, flags: Flags) -> None:
         self.breakers.switch(flags.enabled(BREAKERS))
@@ -344,3 +344,9 @@ class Server:
             self.rollback.set_trigger(COLD_START, None)
         except Exception:
             _logger.exception("recovery_failed")  # stays not ready, and says so
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -163,8 +163,9 @@ class StallDetector:
             loop = asyncio.get_running_loop()
             self._end = threading.Lock()  # the thread before holds the old one
             self._end.acquire()
-            self._thread = threading.Thread(target=self._watch, args=(loop,), name="goldenpath-stalls", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._watch, args=(loop,), name="goldenpath-stalls", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def stop(self) -> None:
         """Watch no more. Harmless when repeated, and where nothing was started."""
