@@ -14,7 +14,9 @@ from goldenpath.wire import events as ev
 
 
 def accept(records: RunRecords, user: str = "ann", now: float = 0.0) -> RunRecord:
-    return records.accept(user, "free", "t1", "r1", "echo", now, 1000.0 + now)
+    record = RunRecord(user, "free", "t1", "r1", "echo", now, 1000.0 + now)
+    records.accept(record)
+    return record
 
 
 def test_a_tool_call_takes_from_its_start_to_its_result_and_a_step_to_its_end() -> None:

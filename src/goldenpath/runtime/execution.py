@@ -93,10 +93,13 @@ class Execution:
         self._flags = flags
         self._signals = signals
         self._records = records
-        self.record: RunRecord
-        """What operators see of it; made when it is admitted."""
         self.trace = trace
-        self._accepted_at = clock.monotonic()
+        self._task_name = task_name(agent.name, row.run_id)
+        self._accepted_at = now = clock.monotonic()
+        self.record = RunRecord(
+            principal.user_id, principal.tier, log.key.thread_id, row.run_id, agent.name, now, row.created_at
+        )
+        """What operators see of it, once it is admitted."""
         self._began_at = 0.0
         self._released = released
         self._freed = freed
@@ -131,16 +134,7 @@ class Execution:
 
     def admitted(self) -> None:
         """It has a place, or one in the queue."""
-        who = self.principal
-        self.record = self._records.accept(
-            who.user_id,
-            who.tier,
-            self.log.key.thread_id,
-            self.row.run_id,
-            self.agent.name,
-            self._accepted_at,
-            self.row.created_at,
-        )
+        self._records.accept(self.record)
 
     def wait(self, seconds: float) -> None:
         """Stay in the queue for at most `seconds`; then the run ends with `timeout` when its turn comes."""
@@ -167,7 +161,7 @@ class Execution:
         self._began_at = now = self._clock.monotonic()
         self._signals.queue_wait.record(now - self._accepted_at, now)
         self.record.begun(now)
-        self._task = asyncio.create_task(self._work(), name=task_name(self.agent.name, self.run_id))
+        self._task = asyncio.create_task(self._work(), name=self._task_name)
 
     async def _work(self) -> None:
         try:
@@ -272,11 +266,10 @@ class Execution:
         limits = RunLimits(settings.max_event_bytes, settings.max_run_bytes)
         given = decode_run_input(encode(self._input))  # the agent's own: the transcript keeps the messages of ours
         mine, deadlines = self._flags.of(self.principal), self._deadlines
-        run = Run(context, given, messages, self.log, self._commits, clock, limits, self._breakers, mine, deadlines)
-        run.trace = self.trace
-        run.record = self.record
-        run.task_name = task_name(self.agent.name, self.run_id)
-        return run
+        return Run(
+            context, given, messages, self.log, self._commits, clock, limits, self._breakers, mine, deadlines,
+            self.record, self.trace, self._task_name,
+        )  # fmt: skip
 
     # --- ending -------------------------------------------------------------------------------------------------------
 

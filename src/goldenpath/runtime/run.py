@@ -88,6 +88,9 @@ class Run:
         breakers: Breakers,
         flags: UserFlags,
         deadlines: Deadlines,
+        record: RunRecord | None = None,
+        trace: RunTrace | None = None,
+        task_name: str | None = None,
     ) -> None:
         self.context = context
         self.flags = flags
@@ -115,11 +118,11 @@ class Run:
         self._unfolded = 0
         """What patches ask for that the transcript has not taken in yet, in bytes."""
         self._ending_size = 0
-        self.record: RunRecord | None = None
+        self.record = record
         """What operators see of it; None where nobody looks."""
-        self.trace: RunTrace | None = None
+        self.trace = trace
         """What its spans hang on; None where nothing is traced."""
-        self.task_name: str | None = None
+        self.task_name = task_name
         """Of the task that the agent runs in, and of those that it spawns."""
         self.group: asyncio.TaskGroup | None = None
         """Set by the engine while the agent runs."""

@@ -47,10 +47,11 @@ class RunRecord:
     )  # fmt: skip
 
     def __init__(
-        self, number: int, user_id: str, tier: str, thread_id: str, run_id: str, agent: str, now: float, time: float
+        self, user_id: str, tier: str, thread_id: str, run_id: str, agent: str, now: float, time: float
     ) -> None:
-        self.number = number
-        """What the run is asked for by: it says nothing of whose it is."""
+        """Of a run that comes at `now`; `time` is the same as Unix time."""
+        self.number = 0
+        """What the run is asked for by: it says nothing of whose it is. 0: it is not accepted."""
         self.user_id = user_id
         self.tier = tier
         self.thread_id = thread_id
@@ -180,14 +181,11 @@ class RunRecords:
         self.on_close: Callable[[RunRecord], object] | None = None
         """Is shown every record when its run has ended. It must not raise."""
 
-    def accept(
-        self, user_id: str, tier: str, thread_id: str, run_id: str, agent: str, now: float, time: float
-    ) -> RunRecord:
-        """The record of a run that is accepted at `now`; `time` is the same as Unix time."""
+    def accept(self, record: RunRecord) -> None:
+        """Its run is accepted: number it, and keep it."""
         self._number += 1
-        record = RunRecord(self._number, user_id, tier, thread_id, run_id, agent, now, time)
+        record.number = self._number
         self._active[record.number] = record
-        return record
 
     def close(self, record: RunRecord, status: str, error: str | None, now: float) -> None:
         """Its run has ended. Harmless when repeated."""
