@@ -33,6 +33,10 @@ for = 0
 [receivers.on-call]
 takes = ["page"]
 webhook = "{url}"
+
+[receivers.team]
+takes = ["chat"]
+webhook = "{team}"
 """
 """Alerts as they ship, but for fewer runs than 50 and less than a minute."""
 
@@ -66,10 +70,11 @@ async def test_rolled_back_time_outs_are_those_of_new_work_and_what_runs_keeps_i
 async def test_runs_that_time_out_are_taken_back_by_the_server_itself(
     start_server: Callable[..., ServerProcess], tmp_path: Path
 ) -> None:
-    """Somebody set a time-out that is too short: an alert fires, somebody is called, and what was set is taken back."""
-    async with receiving() as on_call:
+    """Somebody set a time-out that is too short: an alert fires, somebody is called, what was set is taken back,
+    and that it was is told too."""
+    async with receiving() as on_call, receiving() as team:
         rules = tmp_path / "alerts.toml"
-        rules.write_text(SOONER.format(url=on_call.url))
+        rules.write_text(SOONER.format(url=on_call.url, team=team.url))
         server = await asyncio.to_thread(start_server, GOLDENPATH_ALERTS_FILE=str(rules), **SHORT)
         user = User(server)
         slow = ({"do": "sleep", "ms": 2_000}, {"do": "say", "text": "done"})
@@ -82,6 +87,7 @@ async def test_runs_that_time_out_are_taken_back_by_the_server_itself(
             row = await asyncio.to_thread(_last_rollback, server)
             assert (row["actor"], row["subject"]) == ("server", "flags")
             assert row["why"] == "agent_timeout_rate > 0.03"
+            assert await team.alerts(1) == ["rolled_back firing"]
             await socket.script(*slow, thread_id="after", run_id="r")
             assert text_of(await socket.ended("after", "r")) == "done"
         await user.http.aclose()

@@ -258,6 +258,7 @@ class Server:
         gauge("overload", lambda: self.overload.pressure)
         gauge("rss_mb", lambda: round(resident_bytes() / (1 << 20), 1))
         gauge("breakers_open", lambda: float(self.breakers.statistics().shared_open))
+        gauge("rolled_back", lambda: float(len(self.rollback.in_effect)))
         gauge("startup_failures", lambda: float(self.startup.statistics().failed))
         gauge("log_healthy", lambda: float(self.event_log.commits.healthy))
         gauge("isolation_violations", lambda: float(self.gateway.isolation.violations))

@@ -236,6 +236,7 @@ GAUGES: Final[dict[str, str]] = {
     "overload": "how long everything takes, as a part of what is borne, for 3 s or more: from 1 on runs are refused",
     "rss_mb": "memory of the process, in MiB",
     "breakers_open": "dependencies that nobody may ask: the circuit breaker that all share refuses every call",
+    "rolled_back": "levels that are rolled back, by the server itself or by somebody: flags, time-outs, code",
     "startup_failures": "dependencies that said no, or were not there when the grace of the start was over",
     "log_healthy": "1 while commits succeed, 0 while they fail",
     "isolation_violations": "batches of events that were about to reach somebody else, and were not sent",
