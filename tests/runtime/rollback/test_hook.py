@@ -150,6 +150,18 @@ async def receiver(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/deploy?to=previous", got
 
 
+async def test_a_url_is_asked_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the webhooks of alerts are, model endpoints, and the keys of identity providers."""
+    async with receiver(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n") as (proxy, got):
+        for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTP_PROXY", proxy.removesuffix("/deploy?to=previous"))
+        result = await DeployHook("http://deploy.example.com/previous", 20, SystemClock()).run(FACTS)
+    assert (result.ok, result.ended) == (True, "status 200")
+    (request,) = got
+    assert request.startswith(b"POST http://deploy.example.com/previous HTTP/1.1 ")
+
+
 @pytest.mark.parametrize(("status", "ok"), [("202 Accepted", True), ("500 Oops", False)])
 async def test_a_url_is_asked_by_post(status: str, ok: bool) -> None:
     answer = f"HTTP/1.1 {status}\r\ncontent-length: 5\r\nconnection: close\r\n\r\nqueue".encode()

@@ -72,7 +72,7 @@ class DeployHook:
     async def _post(self, facts: HookFacts, output: bytearray) -> tuple[bool, str]:
         headers = {"Content-Type": "application/json"}
         async with (
-            httpx.AsyncClient(timeout=None, trust_env=False) as client,  # noqa: S113 - bounded as a whole
+            httpx.AsyncClient(timeout=None) as client,  # noqa: S113 - bounded as a whole
             client.stream("POST", self._target, content=msgspec.json.encode(facts), headers=headers) as answer,
         ):
             async for part in answer.aiter_bytes():
