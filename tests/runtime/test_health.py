@@ -8,7 +8,7 @@ import pytest
 from goldenpath.clock import ManualClock
 from goldenpath.runtime import signals
 from goldenpath.runtime.breakers import Breakers
-from goldenpath.runtime.health import ENOUGH, LEVELS, Level, breaches, performance
+from goldenpath.runtime.health import ENOUGH, LEVELS, ServiceLevel, breaches, performance
 from goldenpath.runtime.signals import Signals
 from goldenpath.runtime.startup import Finding
 
@@ -74,7 +74,7 @@ def test_what_is_promised_has_these_bounds() -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.signal)
-def test_a_promise_is_kept_before_its_bound_and_broken_from_it_on(level: Level) -> None:
+def test_a_promise_is_kept_before_its_bound_and_broken_from_it_on(level: ServiceLevel) -> None:
     class Measured(Signals):
         value = 0.0
 

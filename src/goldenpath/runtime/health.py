@@ -78,7 +78,7 @@ class EventLoop(msgspec.Struct, frozen=True):
     p99_lag_ms: float | None
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class DeliveryPerformance(msgspec.Struct, frozen=True):
     """Events delivered in the last five minutes, of those and what connections ended without. These are not lost: who
     comes back gets them."""
 
@@ -119,13 +119,13 @@ class Performance(msgspec.Struct, frozen=True):
     login_performance: LoginPerformance
     database_performance: DatabasePerformance
     event_loop: EventLoop
-    delivery: Delivery
+    delivery: DeliveryPerformance
     isolation: IsolationState
     breakers: BreakersState
     dependencies: list[DependencyState]
 
 
-class Level(NamedTuple):
+class ServiceLevel(NamedTuple):
     """A promise about a signal: it is below `bound`, or above where `above` says so. Unknown keeps it."""
 
     signal: str
@@ -141,15 +141,15 @@ class Level(NamedTuple):
 
 
 LEVELS: Final = (
-    Level("connect_p95_ms", 5000.0),
-    Level("connect_timeout_rate", 0.01, enough=ENOUGH),
-    Level("connect_failure_rate", 0.05, enough=ENOUGH),
-    Level("factory_avg_ms", 1000.0),
-    Level("factory_timeouts_1h", 5.0),
-    Level("factory_failure_rate", 0.01, enough=ENOUGH),
-    Level("agent_timeout_rate", 0.02, enough=ENOUGH),
-    Level("event_delivery_rate", 0.99, above=True, enough=ENOUGH),
-    Level("isolation_violations", 1.0),
+    ServiceLevel("connect_p95_ms", 5000.0),
+    ServiceLevel("connect_timeout_rate", 0.01, enough=ENOUGH),
+    ServiceLevel("connect_failure_rate", 0.05, enough=ENOUGH),
+    ServiceLevel("factory_avg_ms", 1000.0),
+    ServiceLevel("factory_timeouts_1h", 5.0),
+    ServiceLevel("factory_failure_rate", 0.01, enough=ENOUGH),
+    ServiceLevel("agent_timeout_rate", 0.02, enough=ENOUGH),
+    ServiceLevel("event_delivery_rate", 0.99, above=True, enough=ENOUGH),
+    ServiceLevel("isolation_violations", 1.0),
 )
 """What is promised: how long connecting and making an engine take, how often they fail, what is delivered; and
 isolation, of which nothing is tolerated."""
@@ -207,7 +207,7 @@ def performance(
             read("commit_avg_ms"), read("commit_p99_ms"), read("log_healthy") != 0.0
         ),
         event_loop=EventLoop(read("loop_lag_avg_ms"), read("loop_lag_p99_ms")),
-        delivery=Delivery(read("event_delivery_rate")),
+        delivery=DeliveryPerformance(read("event_delivery_rate")),
         isolation=IsolationState(int(read("isolation_violations") or 0)),
         breakers=BreakersState(
             dependencies=0 if breakers is None else len(breakers.snapshot()),

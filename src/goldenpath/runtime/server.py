@@ -14,7 +14,7 @@ import structlog
 from goldenpath.clock import Clock
 from goldenpath.runtime.admission import Admission
 from goldenpath.runtime.alerts.alerting import Alerting
-from goldenpath.runtime.alerts.alerts import Alerts, Change
+from goldenpath.runtime.alerts.alerts import AlertChange, Alerts
 from goldenpath.runtime.alerts.delivery import Delivery
 from goldenpath.runtime.alerts.messages import Sender
 from goldenpath.runtime.auth.accounts import Accounts
@@ -313,7 +313,7 @@ class Server:
         if failures >= FAILURES:
             self.rollback.set_trigger(COLD_START, f"{failures} starts in a row did not get ready")
 
-    def _record_alert(self, change: Change) -> None:
+    def _record_alert(self, change: AlertChange) -> None:
         why = f"{change.signal} {change.bound}"
         self.actions.record(SERVER, "alert", change.state, change.alert, after={"value": change.value}, why=why)
 

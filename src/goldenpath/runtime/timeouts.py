@@ -36,7 +36,7 @@ LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 _logger = structlog.get_logger("goldenpath.timeouts")
 
 
-class Rule(NamedTuple):
+class Nesting(NamedTuple):
     """`child` lies within `parent`: strictly below it where it must be told which of the two fired."""
 
     parent: Level
@@ -53,17 +53,17 @@ class Rule(NamedTuple):
 
 
 HIERARCHY: Final = (
-    Rule("websocket_recv", "agent_execution", strict=True),
-    Rule("agent_execution", "tool", strict=True),
-    Rule("tool", "model_connect", strict=True),
-    Rule("websocket_recv", "database", strict=True),
-    Rule("factory", "database", strict=True),
-    Rule("model", "model_connect", strict=True),
-    Rule("orchestration", "startup", strict=False),
-    Rule("orchestration", "health_wait", strict=False),
-    Rule("startup", "health_check", strict=False),
-    Rule("health_wait", "health_check", strict=True),
-    Rule("health_check", "api_response", strict=True),
+    Nesting("websocket_recv", "agent_execution", strict=True),
+    Nesting("agent_execution", "tool", strict=True),
+    Nesting("tool", "model_connect", strict=True),
+    Nesting("websocket_recv", "database", strict=True),
+    Nesting("factory", "database", strict=True),
+    Nesting("model", "model_connect", strict=True),
+    Nesting("orchestration", "startup", strict=False),
+    Nesting("orchestration", "health_wait", strict=False),
+    Nesting("startup", "health_check", strict=False),
+    Nesting("health_wait", "health_check", strict=True),
+    Nesting("health_check", "api_response", strict=True),
 )
 """Parents come before their children. A run's own limits (`run`, `queue`) are no part of it: whatever they are, nothing
 outlives them, because a deadline is never later than the one that it was made from."""
@@ -76,7 +76,7 @@ where that would be too short."""
 class HierarchyError(GoldenpathError, ValueError):
     """Time-outs of which a child would outlive its parent. `rule` is the first that is broken."""
 
-    def __init__(self, rule: Rule, parent: float, child: float) -> None:
+    def __init__(self, rule: Nesting, parent: float, child: float) -> None:
         super().__init__(
             f"{rule.parent}_timeout ({parent:g} s) must be {'above' if rule.strict else 'at least'}"
             f" {rule.child}_timeout ({child:g} s)"
@@ -107,7 +107,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         seconds: float = getattr(self, level)
         return seconds
 
-    def broken(self) -> list[Rule]:
+    def broken(self) -> list[Nesting]:
         """The rules of the hierarchy that do not hold."""
         return [rule for rule in HIERARCHY if not rule.holds(self.of(rule.parent), self.of(rule.child))]
 

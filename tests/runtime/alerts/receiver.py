@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from goldenpath.clock import ManualClock
-from goldenpath.runtime.alerts.alerts import Change
+from goldenpath.runtime.alerts.alerts import AlertChange
 
 
 class WebhookReceiver:
@@ -70,7 +70,7 @@ class WatchedClock(ManualClock):
         await super().sleep(seconds)
 
 
-def change(alert: str = "slow", state: str = "firing", **fields: Any) -> Change:
+def change(alert: str = "slow", state: str = "firing", **fields: Any) -> AlertChange:
     """An alert that was."""
     known: dict[str, Any] = {
         "severity": "critical",
@@ -82,4 +82,4 @@ def change(alert: str = "slow", state: str = "firing", **fields: Any) -> Change:
         "since": 1_700_000_000.0,
         "at": 1_700_000_060.0,
     }
-    return Change(**{**known, "alert": alert, "state": state, **fields})
+    return AlertChange(**{**known, "alert": alert, "state": state, **fields})

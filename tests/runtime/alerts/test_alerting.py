@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from goldenpath.runtime.alerts.alerting import INTERVAL, Alerting
-from goldenpath.runtime.alerts.alerts import Alerts, Change
+from goldenpath.runtime.alerts.alerts import AlertChange, Alerts
 from goldenpath.runtime.alerts.delivery import Delivery
 from goldenpath.runtime.alerts.messages import Sender
 from goldenpath.runtime.alerts.rules import AlertsError, Receiver, default_rules
@@ -121,9 +121,9 @@ async def test_a_healthy_server_alerts_nobody(stage: Stage, receiver: WebhookRec
 
 
 async def test_one_action_that_fails_keeps_nobody_else_from_acting(stage: Stage, receiver: WebhookReceiver) -> None:
-    seen: list[Change] = []
+    seen: list[AlertChange] = []
 
-    def broken(_: Change) -> None:
+    def broken(_: AlertChange) -> None:
         raise ValueError("mistake")
 
     stage.alerting.listeners += [broken, seen.append]

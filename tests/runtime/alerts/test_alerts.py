@@ -5,21 +5,21 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldenpath.runtime.alerts.alerts import HISTORY, Alerts, Change, Reading
-from goldenpath.runtime.alerts.rules import Rule
+from goldenpath.runtime.alerts.alerts import HISTORY, AlertChange, Alerts, Reading
+from goldenpath.runtime.alerts.rules import AlertRule
 
 BOUND = 10.0
-RULE = Rule(signal="lag", above=BOUND, hold=30.0, keep_firing_for=60.0, repeat_every=0.0)
+RULE = AlertRule(signal="lag", above=BOUND, hold=30.0, keep_firing_for=60.0, repeat_every=0.0)
 
 
 class Watched:
     """One alert, looked at every few seconds."""
 
-    def __init__(self, rule: Rule = RULE) -> None:
+    def __init__(self, rule: AlertRule = RULE) -> None:
         self.alerts = Alerts({"slow": rule})
         self.now = 0.0
 
-    def look(self, value: float | None, after: float = 10.0) -> list[Change]:
+    def look(self, value: float | None, after: float = 10.0) -> list[AlertChange]:
         self.now += after
         return self.alerts.look({"lag": Reading(value)}, now=self.now, time=1e9 + self.now)
 
@@ -69,13 +69,13 @@ def test_silence_is_neither_right_nor_wrong() -> None:
 
 
 def test_with_no_time_to_hold_it_fires_at_the_first_look() -> None:
-    watched = Watched(Rule(signal="lag", below=1.0, hold=0.0, keep_firing_for=0.0))
+    watched = Watched(AlertRule(signal="lag", below=1.0, hold=0.0, keep_firing_for=0.0))
     assert [change.state for change in watched.look(0.5)] == ["firing"]
     assert [change.state for change in watched.look(1.0)] == ["resolved"]
 
 
 def test_who_was_told_is_reminded() -> None:
-    watched = Watched(Rule(signal="lag", above=BOUND, hold=0.0, repeat_every=100.0))
+    watched = Watched(AlertRule(signal="lag", above=BOUND, hold=0.0, repeat_every=100.0))
     told = [(watched.now, change.reminder) for _ in range(25) for change in watched.look(11.0)]
     assert told == [(10.0, False), (110.0, True), (210.0, True)]
     assert len(watched.alerts.history) == 1
@@ -83,13 +83,13 @@ def test_who_was_told_is_reminded() -> None:
 
 
 def test_a_rule_that_is_off_is_not_looked_at() -> None:
-    alerts = Alerts({"slow": Rule(signal="lag", above=1.0, off=True)})
+    alerts = Alerts({"slow": AlertRule(signal="lag", above=1.0, off=True)})
     assert alerts.signals == frozenset()
     assert alerts.view() == []
 
 
 def test_the_history_is_bounded_and_keeps_what_came_last() -> None:
-    watched = Watched(Rule(signal="lag", above=BOUND, hold=0.0, keep_firing_for=0.0))
+    watched = Watched(AlertRule(signal="lag", above=BOUND, hold=0.0, keep_firing_for=0.0))
     for _ in range(HISTORY):
         watched.look(11.0)
         watched.look(9.0)
@@ -98,14 +98,16 @@ def test_the_history_is_bounded_and_keeps_what_came_last() -> None:
 
 
 def test_too_few_events_are_no_measurement() -> None:
-    alerts = Alerts({"slow": Rule(signal="lag", above=0.05, hold=0.0, min_samples=20)})
+    alerts = Alerts({"slow": AlertRule(signal="lag", above=0.05, hold=0.0, min_samples=20)})
     assert alerts.look({"lag": Reading(1.0, 19)}, now=0.0, time=0.0) == []
     assert alerts.view()[0].value is None
     assert [change.value for change in alerts.look({"lag": Reading(1.0, 20)}, now=1.0, time=1.0)] == [1.0]
 
 
 def test_what_fires_stands_first() -> None:
-    rules = {name: Rule(signal=name, above=1.0, hold=hold) for name, hold in (("a", 60.0), ("b", 60.0), ("c", 0.0))}
+    rules = {
+        name: AlertRule(signal=name, above=1.0, hold=hold) for name, hold in (("a", 60.0), ("b", 60.0), ("c", 0.0))
+    }
     alerts = Alerts(rules)
     alerts.look({"a": Reading(0.0), "b": Reading(2.0), "c": Reading(2.0)}, now=0.0, time=0.0)
     assert [(view.name, view.state) for view in alerts.view()] == [
@@ -126,7 +128,7 @@ LOOKS = st.lists(
 def test_it_agrees_with_the_definition(looks: list[tuple[float, float | None]], hold: float, keep: float) -> None:
     """Fires exactly when not firing and every look of the last `hold` seconds since one at least so long ago was wrong;
     ends exactly when firing and no look of the last `keep` seconds was wrong."""
-    watched = Watched(Rule(signal="lag", above=BOUND, hold=hold, keep_firing_for=keep, repeat_every=0.0))
+    watched = Watched(AlertRule(signal="lag", above=BOUND, hold=hold, keep_firing_for=keep, repeat_every=0.0))
     past: list[tuple[float, bool]] = []
     firing = False
     for after, value in looks:

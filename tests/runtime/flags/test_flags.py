@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldenpath.runtime.flags.definition import Flag, FlagError, UnknownFlag
-from goldenpath.runtime.flags.flags import MAX_RULES, Change, Flags
+from goldenpath.runtime.flags.flags import MAX_RULES, FlagChange, Flags
 from goldenpath.runtime.flags.rule import Rule
 from tests.runtime.flags.test_rule import user
 
@@ -53,7 +53,7 @@ def test_a_change_is_told_with_what_was_before_and_no_change_is_not() -> None:
     flags = made()
     told: list[bool] = []
     flags.on_change(lambda found: told.append(found.enabled("switch")))
-    assert flags.put("switch", OFF) == Change("switch", None, OFF)
+    assert flags.put("switch", OFF) == FlagChange("switch", None, OFF)
     assert flags.put("switch", Rule(stage="off", why="again", by="somebody")) is None
     assert flags.put("switch", None)
     assert told == [False, True]

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from goldenpath.clock import Clock
-from goldenpath.runtime.alerts.alerts import SILENCE, Alerts, Change, Reading
+from goldenpath.runtime.alerts.alerts import SILENCE, AlertChange, Alerts, Reading
 from goldenpath.runtime.alerts.delivery import Delivery
 from goldenpath.runtime.signals import Signals, reach
 
@@ -46,7 +46,7 @@ class Alerting:
         self._signals = signals
         self._clock = clock
         self._set_trigger = set_trigger
-        self.listeners: list[Callable[[Change], object]] = []
+        self.listeners: list[Callable[[AlertChange], object]] = []
         self._calling: frozenset[str] = frozenset()
         """The alerts that call for a roll-back."""
 
@@ -82,7 +82,7 @@ class Alerting:
         """Tell every receiver that this is a test. Returns their names."""
         now = self._clock.time()
         return self.delivery.tell(
-            Change(
+            AlertChange(
                 alert="test",
                 state="firing",
                 severity="info",
@@ -103,7 +103,7 @@ class Alerting:
             _logger.exception("signal_not_read", signal=signal)
             return SILENCE
 
-    def _act(self, change: Change) -> None:
+    def _act(self, change: AlertChange) -> None:
         log = _logger.info if change.state == "resolved" else _logger.warning
         log(f"alert_{change.state}", alert=change.alert, signal=change.signal, value=change.value, bound=change.bound)
         self.delivery.tell(change)

@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from goldenpath.runtime.alerts.rules import Action, Rule, Severity
+from goldenpath.runtime.alerts.rules import Action, AlertRule, Severity
 
 HISTORY: Final = 500
 """How many changes are remembered."""
@@ -36,7 +36,7 @@ SILENCE: Final = Reading(None, 0)
 State = Literal["inactive", "pending", "firing"]
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class AlertChange(msgspec.Struct, frozen=True, kw_only=True):
     """An alert that fires, fires still, or is over. Times are Unix seconds."""
 
     alert: str
@@ -88,7 +88,7 @@ class AlertStatistics(msgspec.Struct, frozen=True):
 class _Alert:
     __slots__ = ("name", "rule", "since", "since_time", "state", "told", "value", "wrong")
 
-    def __init__(self, name: str, rule: Rule) -> None:
+    def __init__(self, name: str, rule: AlertRule) -> None:
         self.name = name
         self.rule = rule
         self.state: State = "inactive"
@@ -102,9 +102,9 @@ class _Alert:
 class Alerts:
     """All alerts of one server. Not thread-safe."""
 
-    def __init__(self, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, rules: Mapping[str, AlertRule]) -> None:
         self._alerts = [_Alert(name, rule) for name, rule in rules.items() if not rule.off]
-        self.history: deque[Change] = deque(maxlen=HISTORY)
+        self.history: deque[AlertChange] = deque(maxlen=HISTORY)
         """The last changes, the oldest first; reminders are not among them."""
         self._fired = self._resolved = 0
 
@@ -113,7 +113,7 @@ class Alerts:
         """What has to be looked at."""
         return frozenset(alert.rule.signal for alert in self._alerts)
 
-    def look(self, readings: Mapping[str, Reading], *, now: float, time: float) -> list[Change]:
+    def look(self, readings: Mapping[str, Reading], *, now: float, time: float) -> list[AlertChange]:
         """What `readings` (of all `signals`) change at `now`, in seconds that never go back. `time` is the same as
         Unix time."""
         changes = []
@@ -127,7 +127,7 @@ class Alerts:
                     self.history.append(change)
         return changes
 
-    def _next(self, alert: _Alert, now: float, time: float) -> Change | None:
+    def _next(self, alert: _Alert, now: float, time: float) -> AlertChange | None:
         rule, value = alert.rule, alert.value
         wrong = value is not None and rule.is_wrong(value)
         if wrong:
@@ -152,7 +152,7 @@ class Alerts:
                 return _change(alert, "firing", time, reminder=True)
         return None
 
-    def wrong(self, action: Action) -> dict[str, Rule]:
+    def wrong(self, action: Action) -> dict[str, AlertRule]:
         """The rules, by name, of the alerts with this action that fire, and whose signal was wrong at the last look:
         one that fires still because it was wrong lately is none of them."""
         return {
@@ -190,9 +190,9 @@ class Alerts:
         )
 
 
-def _change(alert: _Alert, state: Literal["firing", "resolved"], time: float, *, reminder: bool = False) -> Change:
+def _change(alert: _Alert, state: Literal["firing", "resolved"], time: float, *, reminder: bool = False) -> AlertChange:
     rule = alert.rule
-    return Change(
+    return AlertChange(
         alert=alert.name,
         state=state,
         severity=rule.severity,

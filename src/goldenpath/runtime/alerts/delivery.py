@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from goldenpath.clock import Clock, timeout
-from goldenpath.runtime.alerts.alerts import Change
+from goldenpath.runtime.alerts.alerts import AlertChange
 from goldenpath.runtime.alerts.messages import Sender, text, title, webhook_message
 from goldenpath.runtime.alerts.rules import AlertsError, Receiver
 from goldenpath.wire.errors import GoldenpathError
@@ -34,7 +34,7 @@ LAST_RETRY: Final = 60.0
 ATTEMPT: Final = 10.0
 """Seconds that one attempt may take."""
 
-Send = Callable[[Change], Awaitable[None]]
+Send = Callable[[AlertChange], Awaitable[None]]
 """Tells one receiver. Raises `UndeliveredError`."""
 
 
@@ -76,7 +76,7 @@ class Outbox:
         self._name = name
         self._send = send
         self._clock = clock
-        self._queue: deque[tuple[float, Change]] = deque()
+        self._queue: deque[tuple[float, AlertChange]] = deque()
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -93,7 +93,7 @@ class Outbox:
         """Deliver from now on."""
         self._task = asyncio.create_task(self._deliver(), name=f"goldenpath-alerts-{self._name}")
 
-    def put(self, change: Change) -> None:
+    def put(self, change: AlertChange) -> None:
         """Tell it, soon."""
         if len(self._queue) >= MAX_QUEUED:
             self._give_up("too many messages wait for it")
@@ -132,7 +132,7 @@ class Outbox:
             self._filled.clear()
             self._empty.set()
 
-    async def _delivered(self, change: Change) -> bool:
+    async def _delivered(self, change: AlertChange) -> bool:
         """Whether nothing more has to be done for it."""
         try:
             async with timeout(self._clock, ATTEMPT):
@@ -156,7 +156,7 @@ class Outbox:
         self.problem = None
         return True
 
-    def _leave(self, came: float, change: Change) -> None:
+    def _leave(self, came: float, change: AlertChange) -> None:
         """It is dealt with; while that was done, more may have come and the oldest may have been given up."""
         if self._queue and self._queue[0] == (came, change):
             self._queue.popleft()
@@ -165,7 +165,7 @@ class Outbox:
         _, change = self._queue.popleft()
         self._tell_given_up(change, why)
 
-    def _tell_given_up(self, change: Change, why: str) -> None:
+    def _tell_given_up(self, change: AlertChange, why: str) -> None:
         self.given_up += 1
         _logger.error("alert_given_up", receiver=self._name, alert=change.alert, state=change.state, why=why)
 
@@ -195,7 +195,7 @@ class Delivery:
         """The names of those who can be told."""
         return list(self._receivers)
 
-    def tell(self, change: Change) -> list[str]:
+    def tell(self, change: AlertChange) -> list[str]:
         """Tell everybody who takes one of the change's actions. Returns their names."""
         told = [name for name in self._outboxes if set(self._receivers[name].takes) & set(change.actions)]
         for name in told:
@@ -247,7 +247,7 @@ def _webhook(client: httpx.AsyncClient, name: str, receiver: Receiver, sender: S
     url = receiver.webhook
     assert url is not None
 
-    async def send(change: Change) -> None:
+    async def send(change: AlertChange) -> None:
         import httpx  # noqa: PLC0415 - there since `_client`
 
         body = msgspec.json.encode(webhook_message(change, name, sender))
@@ -279,7 +279,7 @@ def _apprise(name: str, url: str, sender: Sender) -> Send:
     if not service.add(url):
         raise AlertsError(f"receivers.{name}: apprise does not know this kind of URL")
 
-    async def send(change: Change) -> None:
+    async def send(change: AlertChange) -> None:
         kind = apprise.NotifyType.FAILURE if change.severity == "critical" else apprise.NotifyType.WARNING
         kind = apprise.NotifyType.SUCCESS if change.state == "resolved" else kind
         if not await service.async_notify(body=text(change), title=title(change, sender), notify_type=kind):

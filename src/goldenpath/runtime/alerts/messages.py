@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from goldenpath.clock import rfc3339
-from goldenpath.runtime.alerts.alerts import Change
+from goldenpath.runtime.alerts.alerts import AlertChange
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -24,7 +24,7 @@ class Sender(msgspec.Struct, frozen=True):
     """Its address, for people."""
 
 
-def webhook_message(change: Change, receiver: str, sender: Sender) -> dict[str, Any]:
+def webhook_message(change: AlertChange, receiver: str, sender: Sender) -> dict[str, Any]:
     """The body of a webhook."""
     labels = {
         "alertname": change.alert,
@@ -56,18 +56,18 @@ def webhook_message(change: Change, receiver: str, sender: Sender) -> dict[str, 
     }
 
 
-def title(change: Change, sender: Sender) -> str:
+def title(change: AlertChange, sender: Sender) -> str:
     """One line for people."""
     state = "STILL FIRING" if change.reminder else change.state.upper()
     return f"[{state}] {change.alert} ({change.severity}) on {sender.environment} {sender.server}"
 
 
-def text(change: Change) -> str:
+def text(change: AlertChange) -> str:
     """A few lines for people, below the title."""
     return f"{change.summary}\n{description(change)}"
 
 
-def description(change: Change) -> str:
+def description(change: AlertChange) -> str:
     """What was measured, in one line."""
     measured = "nothing was measured lately" if change.value is None else f"{change.signal} is {change.value:.6g}"
     if change.state == "resolved":

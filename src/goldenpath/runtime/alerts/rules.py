@@ -42,7 +42,7 @@ class AlertsError(SettingsError):
     """A file of alerts that cannot be taken; the message says in one line where and why."""
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AlertRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule: a signal beyond a bound for so long is an alert. Durations are seconds."""
 
     signal: str
@@ -95,7 +95,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Rules(msgspec.Struct, frozen=True):
     """Everything that a server's alerts consist of."""
 
-    rules: dict[str, Rule]
+    rules: dict[str, AlertRule]
     receivers: dict[str, Receiver]
 
     @property
@@ -148,7 +148,7 @@ def _laid_over(base: Rules, file: str, content: Any, environ: Mapping[str, str])
             near = get_close_matches(name, rules, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
             raise AlertsError(f"{where}: no rule of this name ships, and a new one needs a `signal`{hint}")
-        rule = _converted(where, {**known, **given}, Rule)
+        rule = _converted(where, {**known, **given}, AlertRule)
         _check(where, rule)
         rules[name] = rule
     receivers = {}
@@ -181,7 +181,7 @@ def _converted(where: str, given: dict[str, Any], kind: type[T]) -> T:
         raise AlertsError(f"{where}: {told(error, kind)}") from None
 
 
-def _check(where: str, rule: Rule) -> None:
+def _check(where: str, rule: AlertRule) -> None:
     try:
         check(rule.signal)
     except UnknownSignal as error:

@@ -18,7 +18,7 @@ import structlog
 from goldenpath.clock import Clock, timeout
 from goldenpath.runtime.flags import file
 from goldenpath.runtime.flags.definition import FlagError
-from goldenpath.runtime.flags.flags import Change, Flags
+from goldenpath.runtime.flags.flags import FlagChange, Flags
 from goldenpath.runtime.flags.rule import Rule
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.operators import FILE, PATIENCE, Actions
@@ -152,7 +152,7 @@ class FlagControl:
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
-    def put(self, name: str, rule: Rule | None, actor: str, why: str) -> Change | None:
+    def put(self, name: str, rule: Rule | None, actor: str, why: str) -> FlagChange | None:
         """Set a flag's rule (None: take it away), at once, and record it. `settled` waits for the file. Returns what
         changed; None: nothing. Raises `UnknownFlag`, `FlagError`."""
         if rule is not None:
@@ -175,7 +175,7 @@ class FlagControl:
         await self._actions.settled()
         return not self._unsaved and self.path is not None
 
-    def _record(self, change: Change, actor: str, why: str) -> None:
+    def _record(self, change: FlagChange, actor: str, why: str) -> None:
         self._changes += 1
         before, after = (None if rule is None else rule.effect for rule in (change.before, change.after))
         action = "clear" if after is None else "set"
@@ -190,7 +190,7 @@ class FlagControl:
         )
 
 
-def _who(change: Change) -> str:
+def _who(change: FlagChange) -> str:
     """Who made a change of the file, as far as it says so: where it says what it said before, that was somebody's who
     set the rule before, and whoever edited it did not say."""
     before, after = change.before, change.after

@@ -19,7 +19,7 @@ MAX_RULES: Final = 1_000
 _logger = structlog.get_logger("goldenpath.flags")
 
 
-class Change(msgspec.Struct, frozen=True):
+class FlagChange(msgspec.Struct, frozen=True):
     """A flag that has another rule than before. None: no rule."""
 
     name: str
@@ -103,7 +103,7 @@ class Flags:
         """Call `listener` after every change. What it raises is logged, and changes nothing."""
         self._listeners.append(listener)
 
-    def put(self, name: str, rule: Rule | None) -> Change | None:
+    def put(self, name: str, rule: Rule | None) -> FlagChange | None:
         """Set the rule of a flag; None takes it away, and everybody gets the default. Returns what changed; None:
         nothing. Raises `UnknownFlag`, `FlagError`, and changes nothing then."""
         flag = self.flag(name)
@@ -114,7 +114,7 @@ class Flags:
         )
         return changes[0] if changes else None
 
-    def replace(self, rules: Mapping[str, Rule]) -> list[Change]:
+    def replace(self, rules: Mapping[str, Rule]) -> list[FlagChange]:
         """Set all rules: what is not among `rules` has none any more. Returns what changed its effect. Raises
         `FlagError`, and changes nothing then."""
         if len(rules) > MAX_RULES:
@@ -124,7 +124,7 @@ class Flags:
             if flag is not None:
                 rule.check(flag)
         changes = [
-            Change(name, self._rules.get(name), rules.get(name))
+            FlagChange(name, self._rules.get(name), rules.get(name))
             for name in dict.fromkeys((*self._rules, *rules))
             if _effect(self._rules.get(name)) != _effect(rules.get(name))
         ]

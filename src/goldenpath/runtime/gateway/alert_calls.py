@@ -6,7 +6,7 @@ import msgspec
 
 from goldenpath.clock import rfc3339
 from goldenpath.runtime.alerts.alerting import Alerting
-from goldenpath.runtime.alerts.alerts import AlertView, Change
+from goldenpath.runtime.alerts.alerts import AlertChange, AlertView
 from goldenpath.runtime.context import Principal
 from goldenpath.runtime.gateway.admin import admin_route
 from goldenpath.runtime.gateway.request import Answer, Request, answer
@@ -69,5 +69,5 @@ def _info(view: AlertView) -> answers.AlertInfo:
     )
 
 
-def _change(change: Change) -> answers.AlertChange:
+def _change(change: AlertChange) -> answers.AlertChange:
     return answers.AlertChange(change.alert, change.state, change.value, rfc3339(change.since), rfc3339(change.at))
