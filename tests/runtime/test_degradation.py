@@ -22,8 +22,8 @@ TAKEN: dict[Level, set[str]] = {
 }
 
 
-def under(pressure: float, *, can_write: bool = True) -> Condition:
-    return Condition(pressure, can_write)
+def under(unrelieved: float, *, can_write: bool = True) -> Condition:
+    return Condition(unrelieved, can_write)
 
 
 def taken(degradation: Degradation, tiers: tuple[str, ...] = TIERS) -> set[str]:

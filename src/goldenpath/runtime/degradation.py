@@ -27,11 +27,11 @@ MEANINGS: Final[dict[Level, str]] = {
     "refuse": "New runs are refused.",
 }
 RISES: Final = (1.0, 1.5, 2.0)
-"""The pressures from which on the levels after `normal` hold."""
+"""What must be unrelieved so that the levels after `normal` hold."""
 FALLS: Final = 0.8
-"""A level is left below this part of the pressure that it holds from."""
+"""A level is left below this part of what it holds from."""
 HOLD: Final = 10.0
-"""For so long the pressure must be lower before the level falls by one, in seconds."""
+"""For so long there must be less unrelieved before the level falls by one, in seconds."""
 RETRY_AFTER: Final = 5.0
 """What who is refused is told to wait, in seconds."""
 WATCH_INTERVAL: Final = 1.0
@@ -42,8 +42,8 @@ _logger = structlog.get_logger("goldenpath.degradation")
 class Condition(msgspec.Struct, frozen=True):
     """How the server is doing."""
 
-    pressure: float
-    """How much there is to do, of what the server is willing to bear: 1.0 is all of it."""
+    unrelieved: float
+    """How late the event loop stays though as few new runs are taken as may be, as a part of its bound: 1.0 is all."""
     can_write: bool
     """Whether the log can be written. Where it cannot, no run can be taken on."""
 
@@ -55,8 +55,8 @@ class DegradationStatistics(msgspec.Struct, frozen=True):
     """0 normal, 1 the lowest tier is refused, 2 all but the highest, 3 everybody."""
     forced: int
     """1 while an operator decides the level, else 0."""
-    pressure: float
-    """How much there is to do, of what the server is willing to bear (1.0)."""
+    unrelieved: float
+    """How late the event loop stays though as few new runs are taken as may be, as a part of its bound."""
     changes: int
     """How often the level changed."""
     refused: int
@@ -81,7 +81,7 @@ class Degradation:
     def __init__(self, tiers: Sequence[str]) -> None:
         self._tiers = tuple(tiers)
         self._pressed = 0
-        """The level that the pressure asks for, as its index."""
+        """The level that what is unrelieved asks for, as its index."""
         self._calm_since: float | None = None
         self._condition = Condition(0.0, can_write=True)
         self._forced: Level | None = None
@@ -123,11 +123,11 @@ class Degradation:
     def observe(self, condition: Condition, now: float) -> Level:
         """Take note of how the server is doing. Returns the level that holds from now on."""
         self._condition = condition
-        pressure = condition.pressure
-        asked = sum(pressure >= rise for rise in RISES)
+        unrelieved = condition.unrelieved
+        asked = sum(unrelieved >= rise for rise in RISES)
         if asked >= self._pressed:
             self._pressed, self._calm_since = asked, None
-        elif pressure >= FALLS * RISES[self._pressed - 1]:
+        elif unrelieved >= FALLS * RISES[self._pressed - 1]:
             self._calm_since = None
         elif self._calm_since is None:
             self._calm_since = now
@@ -136,7 +136,7 @@ class Degradation:
         return self._decide()
 
     def calm(self) -> None:
-        """Forget the pressure there was: the level falls at once, as far as it came from that."""
+        """Forget what was unrelieved: the level falls at once, as far as it came from that."""
         self._pressed, self._calm_since = 0, None
         self._condition = Condition(0.0, self._condition.can_write)
         self._decide()
@@ -154,7 +154,7 @@ class Degradation:
             tell = _logger.warning if rises else _logger.info
             tell(
                 "degradation_changed", level=level, before=self._level, forced=self._forced is not None,
-                pressure=round(self._condition.pressure, 2), can_write=self._condition.can_write,
+                unrelieved=round(self._condition.unrelieved, 2), can_write=self._condition.can_write,
             )  # fmt: skip
             self._level = level
             self._changes += 1
@@ -171,7 +171,7 @@ class Degradation:
         return DegradationStatistics(
             level=LEVELS.index(self._level),
             forced=int(self._forced is not None),
-            pressure=self._condition.pressure,
+            unrelieved=self._condition.unrelieved,
             changes=self._changes,
             refused=self._refused,
         )

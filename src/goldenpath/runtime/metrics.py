@@ -37,7 +37,7 @@ KINDS: Final[dict[str, dict[Kind, tuple[str, ...]]]] = {
         "gauge": ("breakers", "open", "shared_open", "forced"),
         "counter": ("calls", "failures", "refused", "opened", "untracked"),
     },
-    "degradation": {"gauge": ("level", "forced", "pressure"), "counter": ("changes", "refused")},
+    "degradation": {"gauge": ("level", "forced", "unrelieved"), "counter": ("changes", "refused")},
     "turns": {"gauge": ("working", "waiting"), "counter": ("taken", "refused")},
     "accounts": {
         "gauge": (

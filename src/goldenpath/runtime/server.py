@@ -324,10 +324,10 @@ class Server:
 
     def _condition(self) -> Condition:
         """What the level of degradation depends on."""
-        bound, pressure = self.settings.shed_loop_lag, 0.0
+        bound, unrelieved = self.settings.shed_loop_lag, 0.0
         if bound is not None and self.flags.enabled(ADAPTIVE_ADMISSION):
-            pressure = self.overload.unrelieved_lag / bound
-        return Condition(pressure, self.event_log.commits.healthy and not self.breakers.is_open(WRITES))
+            unrelieved = self.overload.unrelieved_lag / bound
+        return Condition(unrelieved, self.event_log.commits.healthy and not self.breakers.is_open(WRITES))
 
     def begin_drain(self) -> asyncio.Task[None]:
         """Accept no runs, send clients away, and give the runs at work the drain time to end; done when they have.
