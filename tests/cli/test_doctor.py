@@ -195,7 +195,7 @@ def test_a_flags_file_that_makes_no_sense_is_told_before_the_start(examined: Exa
     file = tmp_path / "data/flags.toml"
     file.write_text('[new_runs]\nstage = "of"\n')
     found = examined("flags", "data")
-    assert found.verdict == "warning"
+    assert found.verdict == "problem"
     assert "'of' is none of canary, full, internal, off, staged" in found.found
     file.write_text('[new_runs]\nstage = "off"\n')
     assert examined("flags", "data").found == "data/flags.toml, rules: 1"

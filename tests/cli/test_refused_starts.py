@@ -143,6 +143,16 @@ def test_a_file_in_the_data_directory_that_cannot_be_written_is_named(goldenpath
     assert goldenpath.refused("--port", "0", "--data-dir", "data") == f"cannot write data/{name}: Is a directory"
 
 
+def test_a_flags_file_that_makes_no_sense_is_named_by_start_check_and_doctor(goldenpath: Command) -> None:
+    (goldenpath.folder / "data").mkdir()
+    (goldenpath.folder / "data/flags.toml").write_text('[new_runs]\nstage = "of"\n')
+    line = goldenpath.refused("--port", "0", "--data-dir", "data")
+    assert line.startswith("data/flags.toml: flag new_runs: 'of' is none of canary, full, internal, off, staged")
+    checked = goldenpath("config", "check", "--set", "data_dir=data")
+    assert (checked.returncode, checked.stdout, checked.stderr) == (1, "", f"goldenpath: {line}\n")
+    assert goldenpath("doctor", "--port", "0", "--data-dir", "data").returncode == 1
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [

@@ -10,6 +10,8 @@ import typer
 
 from goldenpath.cli.options import Assignments, Config
 from goldenpath.runtime.environ import Configuration, alert_rules, configure
+from goldenpath.runtime.flags.control import rules_of
+from goldenpath.runtime.flags.definition import FlagError
 from goldenpath.runtime.settings import SettingsError
 from goldenpath.runtime.timeouts import HIERARCHY
 
@@ -44,12 +46,13 @@ def show(
 
 @app.command()
 def check(config: Config = None, assignments: Assignments = None) -> None:
-    """Whether a server would start with these settings, the hierarchy of the time-outs too: exits with 0, or with 1 and
-    one line that says what is wrong."""
+    """Whether a server would start with these settings, the hierarchy of the time-outs, the rules of alerts and the
+    file of the flags too: exits with 0, or with 1 and one line that says what is wrong."""
     settings = _configured(config, assignments).settings
     try:
         rules = alert_rules(settings)
-    except SettingsError as error:
+        rules_of(settings)
+    except (SettingsError, FlagError) as error:
         print(f"goldenpath: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_WRONG) from None
     timeouts = settings.timeouts

@@ -19,7 +19,7 @@ from goldenpath.cli.listener import AddressInUse, ListenError, check_tls, listen
 from goldenpath.clock import SystemClock
 from goldenpath.runtime.deadlines import Deadlines
 from goldenpath.runtime.environ import load
-from goldenpath.runtime.flags import file
+from goldenpath.runtime.flags.control import rules_of
 from goldenpath.runtime.flags.definition import FlagError
 from goldenpath.runtime.settings import NO_WAY_IN, Settings, SettingsError
 from goldenpath.runtime.startup import Finding, StartupState, look
@@ -120,9 +120,9 @@ def _flags(settings: Settings) -> list[Finding]:
     if path is None or (settings.flags_file is None and not path.exists()):
         return []
     try:
-        rules = file.read(path)
+        rules = rules_of(settings)
     except FlagError as error:
-        return [Finding("flags", "warning", str(error), "correct it: until then every flag has its default")]
+        return [Finding("flags", "problem", str(error), "correct it: no server starts with it")]
     if not path.parent.is_dir():
         return [Finding("flags", "warning", f"there is no folder {path.parent}", "make it: nothing can be saved there")]
     return [Finding("flags", "ok", f"{path}, rules: {len(rules)}")]

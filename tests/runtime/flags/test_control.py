@@ -19,6 +19,7 @@ from goldenpath.runtime.flags.flags import Flags
 from goldenpath.runtime.flags.rule import Rule
 from goldenpath.runtime.interfaces import ActionRow
 from goldenpath.runtime.operators import Actions
+from goldenpath.runtime.startup import StartupError
 from goldenpath.runtime.stores.memory_actions import MemoryActions
 from tests.runtime.runs import turns, until
 from tests.runtime.test_operators import FullDisk
@@ -147,12 +148,14 @@ async def test_a_file_that_is_back_as_it_was_is_no_broken_one(path: Path) -> Non
         assert not one.flags.enabled(NEW_RUNS)
 
 
-@pytest.mark.parametrize("content", ["[half", f"x = {'[' * 5000}"])
-async def test_a_broken_file_at_the_start_leaves_the_defaults_and_says_so(path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["[half", '[new_runs]\nvariant = "x"', f"x = {'[' * 5000}"])
+async def test_a_broken_file_refuses_the_start_because_there_are_no_rules_from_before(path: Path, content: str) -> None:
     path.write_text(content)
-    async with started(path) as one:
-        assert one.flags.enabled(NEW_RUNS)
-        assert str(path) in (one.control.problem or "")
+    with capture_logs() as logs, pytest.raises(StartupError, match=str(path)):
+        async with started(path):
+            pytest.fail("it has started")
+    assert logs == []  # whoever starts it is told
+    assert path.read_text() == content
 
 
 async def test_a_change_keeps_what_was_edited_a_moment_ago(path: Path) -> None:

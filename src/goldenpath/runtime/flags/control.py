@@ -17,11 +17,13 @@ import structlog
 
 from goldenpath.clock import Clock, timeout
 from goldenpath.runtime.flags import file
-from goldenpath.runtime.flags.definition import FlagError
+from goldenpath.runtime.flags.definition import BUILTIN, FlagError
 from goldenpath.runtime.flags.flags import FlagChange, Flags
 from goldenpath.runtime.flags.rule import Rule
 from goldenpath.runtime.offload import call_in_thread
 from goldenpath.runtime.operators import FILE, PATIENCE, Actions
+from goldenpath.runtime.settings import Settings
+from goldenpath.runtime.startup import StartupError
 
 AREA: Final = "flag"
 """Of flags in the journal of operators."""
@@ -64,10 +66,12 @@ class FlagControl:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take the rules of the file, and watch it while the context is open; at its end the file gets what it has not
-        taken yet, and the journal too. A file that makes no sense is told of in the log, and the flags have their
-        defaults."""
+        taken yet, and the journal too. Raises `StartupError` for a file that makes no sense: there are no rules
+        from before, and what was switched off would be on."""
         if self.path is not None:
             await self._look(first=True)
+            if self.problem is not None:
+                raise StartupError(self.problem)
         task = asyncio.create_task(self._watch(), name="goldenpath-flags")
         try:
             yield
@@ -104,9 +108,11 @@ class FlagControl:
             if found is None:
                 return
             self._seen, rules = found
-            changes = self.flags.replace(file.merged(rules, self._unsaved))
+            changes = _replaced(self.flags, file.merged(rules, self._unsaved), self.path)
         except FlagError as error:
-            self._tell_problem(str(error))
+            if not first:
+                self._tell_problem(str(error))
+            self.problem = str(error)
             return
         if self.problem is not None:
             _logger.warning("flags_file_mended", path=str(self.path))
@@ -123,7 +129,6 @@ class FlagControl:
     def _tell_problem(self, problem: str) -> None:
         if problem != self.problem:
             _logger.error("flags_file_broken", error=problem, held="the rules from before")
-        self.problem = problem
 
     async def _save(self) -> bool:
         """Have the file take what it has not taken. Returns whether it did; what fails is told, and stays to be tried
@@ -188,6 +193,23 @@ class FlagControl:
             broken=int(self.problem is not None),
             unsaved=len(self._unsaved),
         )
+
+
+def rules_of(settings: Settings) -> Mapping[str, Rule]:
+    """The rules that a start with `settings` finds in its file; whether those of the app's own flags fit them, only the
+    start sees. Blocking. Raises `FlagError` where it would be refused."""
+    flags = Flags(BUILTIN, settings.environment)
+    if settings.flags_path is not None:
+        _replaced(flags, file.read(settings.flags_path), settings.flags_path)
+    return flags.rules
+
+
+def _replaced(flags: Flags, rules: Mapping[str, Rule], path: Path) -> list[FlagChange]:
+    """Give `flags` the rules that the file at `path` has. Raises `FlagError`, which names the file."""
+    try:
+        return flags.replace(rules)
+    except FlagError as error:
+        raise FlagError(f"{path}: {error}") from None
 
 
 def _who(change: FlagChange) -> str:
