@@ -217,6 +217,11 @@ def test_what_a_person_wrote_into_the_file_stays(tmp_path: Path) -> None:
         (("flags", "set", "new_runs", "--why", " ", "--data-dir", "{tmp}"), 1, "why"),
         (("flags", "set", "new_runs", "--stage", "of", "--why", "x", "--data-dir", "{tmp}"), 1, "'of'"),
         (("flags", "set", "new_runs", "--percent", "101", "--why", "x", "--data-dir", "{tmp}"), 1, "0 to 100"),
+        (
+            ("flags", "set", "new_runs", "--tier", "fre", "--why", "x", "--data-dir", "{tmp}"),
+            1,
+            "there is no tier 'fre'; there are free, ",
+        ),
         (("flags", "set", "timeouts", "--why", "x", "--data-dir", "{tmp}"), 1, "configured, rolled_back"),
         (("flags", "list", "--url", "http://127.0.0.1:9"), 2, "operator token"),
         (("flags", "list", "--url", "http://127.0.0.1:9", "--token", "x"), 1, "127.0.0.1:9"),

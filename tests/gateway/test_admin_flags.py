@@ -38,6 +38,15 @@ def put(ops: httpx.Client, flag: str, **rule: Any) -> dict[str, Any]:
     return found
 
 
+def test_a_tier_that_nobody_has_is_refused_because_it_would_shut_everybody_out(ops: httpx.Client) -> None:
+    refused = ops.put("/v1/admin/flags/new_runs", json={"why": "a test", "tiers": ["free", "fre"]})
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
+    assert "there is no tier 'fre'; there are free, " in refused.text
+    assert (
+        next(flag for flag in ops.get("/v1/admin/flags").json()["flags"] if flag["name"] == "new_runs")["rule"] is None
+    )
+
+
 def test_the_flags_are_listed_with_their_rules(server: ServerProcess, ops: httpx.Client) -> None:
     put(ops, "agent.echo", stage="canary", tiers=["mid"])
     listed = ops.get("/v1/admin/flags").json()

@@ -11,10 +11,12 @@ import msgspec
 import typer
 
 from goldenpath.cli.admin import Admin, AsJson, DataDir, FlagsFile, Token, Url, Why, fail, print_json, whoami
+from goldenpath.runtime.environ import load
 from goldenpath.runtime.flags import file
 from goldenpath.runtime.flags.definition import AGENT, BUILTIN, Flag, FlagError
 from goldenpath.runtime.flags.rule import Rule
 from goldenpath.runtime.operators import checked_why
+from goldenpath.runtime.settings import SettingsError
 from goldenpath.wire.allowed import told
 from goldenpath.wire.errors import RequestError
 
@@ -90,6 +92,8 @@ def set_flag(
         return
     try:
         rule = msgspec.convert({**given, "why": checked(why), "by": whoami()}, Rule)
+        if rule.tiers:
+            rule.check_tiers(f"flag {flag}", load().tiers)
         known = next((each for each in BUILTIN if each.name == flag), None)
         if known is not None or flag.startswith(AGENT):
             rule.check(known or Flag(flag, "", True))
@@ -97,7 +101,7 @@ def set_flag(
             print(f"goldenpath: {flag} is no flag of the server itself; the app has to declare it", file=sys.stderr)
     except msgspec.ValidationError as error:
         fail(told(error, Rule))
-    except FlagError as error:
+    except (FlagError, SettingsError) as error:
         fail(str(error))
     put(flags_path(path, data_dir), {flag: rule})
 

@@ -187,7 +187,7 @@ class Server:
         )
         self.alerting.listeners.append(self._record_alert)
         self._gauges()
-        flag_calls, alert_calls = FlagCalls(self.flag_control), AlertCalls(self.alerting)
+        flag_calls, alert_calls = FlagCalls(self.flag_control, list(settings.tiers)), AlertCalls(self.alerting)
         rollback_calls = RollbackCalls(self.rollback, self.flag_control, self.timeouts)
         self.operator_page = OperatorPage(
             self.gateway,

@@ -10,6 +10,7 @@ of different flags it is different users.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Final, Literal
 from zlib import crc32
 
@@ -62,6 +63,13 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
             raise FlagError(f"{where} has no variants")
         if flag.variants is not None and self.stage != "off" and self.variant not in flag.variants:
             raise FlagError(f"{where}: variant is one of {', '.join(flag.variants)}")
+
+    def check_tiers(self, where: str, tiers: Collection[str]) -> None:
+        """Raises `FlagError` where the rule names another tier than these, which nobody would have: it would shut
+        everybody out. For who sets a rule; one that is set stays, whatever becomes of the tiers."""
+        for tier in self.tiers:
+            if tier not in tiers:
+                raise FlagError(f"{where}: there is no tier {tier!r}; there are {', '.join(tiers)}")
 
     def check_form(self, where: str) -> None:
         """Raises `FlagError` where no flag can have this rule; it is called `where`."""

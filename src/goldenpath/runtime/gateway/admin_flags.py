@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -19,10 +20,11 @@ from goldenpath.wire.errors import RequestError
 
 
 class FlagCalls:
-    """List flags, set the rule of one, take it away."""
+    """List flags, set the rule of one, take it away. `tiers`: those that there are."""
 
-    def __init__(self, control: FlagControl) -> None:
+    def __init__(self, control: FlagControl, tiers: Collection[str]) -> None:
         self._control = control
+        self._tiers = tiers
 
     def routes(self) -> list[Route]:
         why: dict[str, Any] = {"type": "string", "maxLength": MAX_WHY}
@@ -73,6 +75,8 @@ class FlagCalls:
     async def _put(self, name: str, rule: Rule | None, principal: Principal, why: str) -> Answer:
         why = checked_why(why)
         try:
+            if rule is not None:
+                rule.check_tiers(f"flag {name}", self._tiers)
             change = self._control.put(name, rule, principal.user_id, why)
         except UnknownFlag:
             raise RequestError("not_found", f"there is no flag {name!r}") from None
