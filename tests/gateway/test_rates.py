@@ -104,6 +104,25 @@ async def test_log_ins_with_one_e_mail_have_a_rate(transport: Transport, tmp_pat
         site.kill()
 
 
+async def test_an_address_that_guesses_is_not_looked_at_whatever_e_mails_it_tries(
+    transport: Transport, tmp_path: Path
+) -> None:
+    site = make_site(transport, tmp_path / "data", GOLDENPATH_LOGIN_FAILURE_RATE=json.dumps(rate(3))).start()
+    try:
+        async with httpx.AsyncClient(base_url=site.url) as http:
+            ann = {"email": "ann@example.org", "password": "correct horse"}
+            calls = ["register", "login", "login", "register", "login"]
+            answers = [await http.post(f"/v1/auth/{call}", json=ann) for call in calls]
+            assert [answer.status_code for answer in answers] == [201, 200, 200, 409, 200]
+            guesses = [{**ann, "email": f"guess-{number}@example.org"} for number in range(3)]
+            answers = [await http.post("/v1/auth/login", json=guess) for guess in [*guesses, ann]]
+            assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
+            assert 0 < answers[-1].json()["retry_after"] <= 1 / SLOW
+            assert "goldenpath_rates_addresses_refused_total 2.0" in (await http.get("/metrics")).text
+    finally:
+        site.kill()
+
+
 async def test_log_ins_that_the_server_has_no_room_for_are_refusals_and_no_failures(
     transport: Transport, tmp_path: Path
 ) -> None:

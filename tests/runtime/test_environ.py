@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "deploy_hook": ("/usr/bin/deploy --previous", "/usr/bin/deploy --previous"),
     "flags_file": ("/etc/goldenpath/flags.toml", "/etc/goldenpath/flags.toml"),
     "login_rate": ('{"per_second":1,"burst":5}', Rate(1, 5)),
+    "login_failure_rate": ('{"per_second":1,"burst":5}', Rate(1, 5)),
     "server_rates": ('{"runs":{"per_second":200,"burst":400}}', ServerRates(runs=Rate(200, 400))),
     "database": (":memory:", ":memory:"),
     "durability": ("power", "power"),

@@ -31,9 +31,12 @@ def limits(
     *,
     max_keys: int = 100,
     login_rate: Rate | None = None,
+    login_failure_rate: Rate | None = None,
     server_rates: ServerRates = NONE,
 ) -> RateLimits:
-    settings = Settings(tiers={"free": free}, login_rate=login_rate, server_rates=server_rates)
+    settings = Settings(
+        tiers={"free": free}, login_rate=login_rate, login_failure_rate=login_failure_rate, server_rates=server_rates
+    )
     return RateLimits(settings, clock, max_keys=max_keys)
 
 
@@ -163,6 +166,27 @@ def test_log_ins_are_counted_by_e_mail() -> None:
     clock.advance(10)
     rates.login("ann@example.org")
     assert (rates.statistics().emails, rates.statistics().logins_refused) == (2, 1)
+
+
+def test_log_ins_that_failed_are_counted_by_address() -> None:
+    clock = ManualClock()
+    rates = limits(clock, TierLimits(), login_failure_rate=Rate(0.1, 3), max_keys=2)
+    for _ in range(3):
+        rates.check_address("10.0.0.1")
+        rates.failed_from("10.0.0.1")
+    with pytest.raises(RequestError, match="from your address") as refused:
+        rates.check_address("10.0.0.1")
+    assert refused.value.code == "rate_limited"
+    assert refused.value.retry_after == pytest.approx(10)
+    rates.check_address("10.0.0.2")
+    rates.check_address(None)
+    rates.failed_from(None)
+    assert (rates.statistics().addresses, rates.statistics().addresses_refused) == (1, 1)
+    clock.advance(10)
+    rates.check_address("10.0.0.1")
+    for address in ("10.0.0.2", "10.0.0.3"):
+        rates.failed_from(address)
+    assert rates.statistics().addresses == 2
 
 
 def test_the_longer_wait_of_one_s_own_and_of_the_server_s_is_told() -> None:

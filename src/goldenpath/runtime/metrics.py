@@ -50,10 +50,10 @@ KINDS: Final[dict[str, dict[Kind, tuple[str, ...]]]] = {
     "alert_delivery": {"gauge": ("waiting",), "counter": ("delivered", "failed", "given_up")},
     "operators": {"gauge": ("pending",), "counter": ("recorded", "dropped")},
     "rates": {
-        "gauge": ("users", "emails"),
+        "gauge": ("users", "emails", "addresses"),
         "counter": (
             "commands_refused", "bytes_refused", "runs_refused", "logins_refused", "server_commands_refused",
-            "server_bytes_refused", "server_runs_refused", "server_logins_refused",
+            "server_bytes_refused", "server_runs_refused", "server_logins_refused", "addresses_refused",
         ),
     },
     "startup": {"gauge": ("waiting", "failed")},

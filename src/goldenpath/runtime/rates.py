@@ -25,7 +25,7 @@ from goldenpath.wire.errors import RequestError
 K = TypeVar("K")
 
 MAX_KEYS: Final = 65_536
-"""Of how many users, and of how many e-mails, it is known what they took."""
+"""Of how many users, e-mails and addresses it is known what they took."""
 _EXACT: Final = 1e-6
 """Less than this, in seconds, is rounding: sums of times of days are exact to some nanoseconds."""
 
@@ -59,6 +59,8 @@ class RateStatistics(msgspec.Struct, frozen=True):
     """Users of whom it is known what they took."""
     emails: int
     """E-mails of which it is known how often a log-in was tried."""
+    addresses: int
+    """Addresses from which log-ins failed."""
     commands_refused: int
     """Commands and calls over their user's rate of commands."""
     bytes_refused: int
@@ -75,6 +77,8 @@ class RateStatistics(msgspec.Struct, frozen=True):
     """Runs over the server's rate of runs."""
     server_logins_refused: int
     """Log-ins and registrations over the server's rate."""
+    addresses_refused: int
+    """Log-ins and registrations from addresses where too many failed."""
 
 
 class _Account:
@@ -99,10 +103,14 @@ class RateLimits:
         self._tiers = {name: _limits(settings.tier(name)) for name in settings.tiers}
         self._other_tiers = _limits(settings.tier("free"))
         self._email: _Limits = () if settings.login_rate is None else ((KINDS.index("logins"), settings.login_rate),)
+        self._failure_rate = settings.login_failure_rate
         self._server_limits = _limits(settings.server_rates)
         self._server = _Account()
         self._users: OrderedDict[str, _Account] = OrderedDict()
         self._emails: OrderedDict[bytes, _Account] = OrderedDict()
+        self._addresses: OrderedDict[str, float] = OrderedDict()
+        """When the failures from an address will be paid for."""
+        self._addresses_refused = 0
         self._refused = [0] * len(KINDS)
         self._server_refused = [0] * len(KINDS)
 
@@ -122,6 +130,28 @@ class RateLimits:
             digest = blake2b(email.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             account = _account(self._emails, digest, self._max_keys)
         self._take(account, self._email, (0, 0, 0, 1))
+
+    def check_address(self, address: str | None) -> None:
+        """Whether a log-in from `address` may be tried; None: it is not known, and not limited. Raises `RequestError`
+        (`rate_limited`): too many failed, be it with ever another e-mail."""
+        paid_at = None if address is None else self._addresses.get(address)
+        if paid_at is None or self._failure_rate is None:
+            return
+        retry_after = wait(paid_at, self._failure_rate, self._clock.monotonic(), 1.0)
+        if retry_after:
+            self._addresses_refused += 1
+            message = f"too many failed log-ins from your address; wait {retry_after:.3g} s"
+            raise RequestError("rate_limited", message, retry_after=retry_after)
+
+    def failed_from(self, address: str | None) -> None:
+        """Take in that a log-in from `address` failed. Those that were under way together all count, even over the
+        rate."""
+        if address is None or self._failure_rate is None:
+            return
+        paid_at = self._addresses.pop(address, 0.0)
+        self._addresses[address] = taken(paid_at, self._failure_rate, self._clock.monotonic(), 1.0)
+        if len(self._addresses) > self._max_keys:
+            self._addresses.popitem(last=False)
 
     def _take(self, account: _Account | None, limits: _Limits, costs: Costs) -> None:
         """Take all that is asked for, or nothing."""
@@ -151,7 +181,14 @@ class RateLimits:
         return RequestError("overloaded", message, retry_after=retry_after)
 
     def statistics(self) -> RateStatistics:
-        return RateStatistics(len(self._users), len(self._emails), *self._refused, *self._server_refused)
+        return RateStatistics(
+            len(self._users),
+            len(self._emails),
+            len(self._addresses),
+            *self._refused,
+            *self._server_refused,
+            addresses_refused=self._addresses_refused,
+        )
 
 
 def _limits(given: TierLimits | ServerRates) -> _Limits:

@@ -154,6 +154,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Rates
     login_rate: Rate | None = cloud(Rate(0.2, 30.0), local=None, testing=None)
     """Log-ins and registrations tried for one e-mail, known or not; None: no limit but that of the failed ones."""
+    login_failure_rate: Rate | None = cloud(Rate(0.1, 100.0), local=None, testing=None)
+    """Log-ins and registrations that failed, from one address (of IPv6, one network of 64 bits); None: no limit."""
     server_rates: ServerRates = ServerRates()
     """What all users together may do over time, e.g. `{"runs":{"per_second":200,"burst":400}}`."""
 

@@ -65,6 +65,7 @@ def validate(settings: Settings, origins: Mapping[str, Origin]) -> None:
         _check_rates(f"{named('tiers')}: {tier}", limits)
     _check_rates(named("server_rates"), settings.server_rates)
     _check_rate(named("login_rate"), settings.login_rate)
+    _check_rate(named("login_failure_rate"), settings.login_failure_rate)
     _check_hierarchy(settings, origins)
 
 

@@ -218,7 +218,7 @@ class Gateway:
         """
         try:
             headers = list(headers)
-            address = self._address(client, headers)
+            address = self.address(client, headers)
             self._check_open()
             if path.permission is None:
                 self.peers.check_room(address)  # a full server spends nothing on tokens
@@ -277,12 +277,13 @@ class Gateway:
     ) -> Reservation:
         """Room for an SSE stream. Raises `RequestError`: `draining`, `overloaded`, `rate_limited`."""
         self._check_open()
-        reservation = self.peers.reserve(principal.user_id, self._address(client, headers))
+        reservation = self.peers.reserve(principal.user_id, self.address(client, headers))
         if reservation is None:
             raise RequestError("rate_limited", "all your connections are taken", retry_after=5.0)
         return reservation
 
-    def _address(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    def address(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """What counts as the client's address; None: it has none, as over a Unix socket without a proxy."""
         return neighbourhood(self.proxies.client_address(client[0] if client else None, headers))
 
     def _check_open(self) -> None:

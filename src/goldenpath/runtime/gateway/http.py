@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from typing import Final
 
 import msgspec
@@ -73,24 +74,38 @@ class HttpApi:
     async def register(self, request: Request) -> Answer:
         self._check_switch(REGISTRATION, "registration")
         given = await request.json(answers.Credentials, self._limit)
-        self._gateway.rates.login(emails.normalize(given.email))
-        async with self.in_time():
-            return answer(await self._gateway.accounts.register(given.email, given.password), 201)
+        with self._guess(request, given.email):
+            async with self.in_time():
+                return answer(await self._gateway.accounts.register(given.email, given.password), 201)
 
     async def login(self, request: Request) -> Answer:
         given = await request.json(answers.Credentials, self._limit)
         gateway = self._gateway
         logins, began = gateway.signals.login, gateway.clock.monotonic()
         try:
-            gateway.rates.login(emails.normalize(given.email))
-            async with self.in_time():
-                tokens = await gateway.accounts.login(given.email, given.password)
+            with self._guess(request, given.email):
+                async with self.in_time():
+                    tokens = await gateway.accounts.login(given.email, given.password)
         except Exception as error:
             logins.fail(counted(error), gateway.clock.monotonic())
             raise
         now = gateway.clock.monotonic()
         logins.took.record(now - began, now)
         return answer(tokens)
+
+    @contextmanager
+    def _guess(self, request: Request, email: str) -> Iterator[None]:
+        """A try with an e-mail that may be a guess, and counts for its address where it is a wrong one."""
+        rates = self._gateway.rates
+        address = self._gateway.address(request.client, request.headers)
+        rates.check_address(address)
+        rates.login(emails.normalize(email))
+        try:
+            yield
+        except RequestError as error:
+            if error.code in ("unauthorized", "conflict"):
+                rates.failed_from(address)
+            raise
 
     async def refresh(self, request: Request) -> Answer:
         given = await request.json(answers.RefreshRequest, self._limit)
