@@ -61,6 +61,8 @@ class RateStatistics(msgspec.Struct, frozen=True):
     """E-mails of which it is known how often a log-in was tried."""
     addresses: int
     """Addresses from which log-ins failed."""
+    addresses_refused: int
+    """Log-ins and registrations from addresses where too many failed."""
     commands_refused: int
     """Commands and calls over their user's rate of commands."""
     bytes_refused: int
@@ -77,8 +79,6 @@ class RateStatistics(msgspec.Struct, frozen=True):
     """Runs over the server's rate of runs."""
     server_logins_refused: int
     """Log-ins and registrations over the server's rate."""
-    addresses_refused: int
-    """Log-ins and registrations from addresses where too many failed."""
 
 
 class _Account:
@@ -185,9 +185,9 @@ class RateLimits:
             len(self._users),
             len(self._emails),
             len(self._addresses),
+            self._addresses_refused,
             *self._refused,
             *self._server_refused,
-            addresses_refused=self._addresses_refused,
         )
 
 
