@@ -78,10 +78,10 @@ def store(directory: Path, events: int) -> int:
     manifest = Manifest(
         version="0", scenario="soak", users=USERS, seed=1, nonce=NONCE, format="goldenpath", zero=ZERO, levels=()
     )
-    with HistoryWriter(path_of(directory, 0)) as writer:
+    with HistoryWriter(path_of(directory, 0), NONCE) as writer:
         writer.write(Noted(ZERO, "sealed", save_manifest(directory, manifest)))
     path = path_of(directory, 1)
-    with HistoryWriter(path) as writer:
+    with HistoryWriter(path, NONCE) as writer:
         for record in records(events):
             writer.write(record, len(record.payload) if isinstance(record, Received) else 0)
     return path.stat().st_size

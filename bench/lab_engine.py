@@ -45,7 +45,7 @@ VALUES = 20_000
 async def replayed(url: str) -> AsyncIterator[Lab]:
     """The lab before a server that sends prepared frames; its history is written."""
     with tempfile.TemporaryDirectory(prefix="bench-lab-") as directory:
-        writer = HistoryWriter(path_of(Path(directory), 1))
+        writer = HistoryWriter(path_of(Path(directory), 1), "bench")
         lab = Lab(without_http(url), checkers=[Measurements()], writer=writer)
         try:
             yield lab

@@ -139,10 +139,10 @@ class MadeRun:
     def store(self, directory: Path, *, ended: bool = True) -> Path:
         """`ended` False: as the lab leaves it that is killed."""
         directory.mkdir(parents=True, exist_ok=True)
-        with HistoryWriter(path_of(directory, 0)) as writer:
+        with HistoryWriter(path_of(directory, 0), self.manifest.nonce) as writer:
             writer.write(Noted(ZERO, "sealed", save_manifest(directory, self.manifest)))
         last = max((record.at for record in self._records), default=ZERO)
-        with HistoryWriter(path_of(directory, 1)) as writer:
+        with HistoryWriter(path_of(directory, 1), self.manifest.nonce) as writer:
             for record in sorted(self._records, key=lambda record: record.at):
                 writer.write(record)
             if ended:

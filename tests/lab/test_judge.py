@@ -109,7 +109,7 @@ def test_a_stored_history_of_several_workers_says_what_its_workers_saw(tmp_path:
     for worker in range(2):
         own = [record for record in records if (owner(record) or 0) % 2 == worker]
         live.append(judge(FORMAT, standard_checkers(FORMAT, CANARIES), own))
-        with HistoryWriter(path_of(tmp_path, worker + 1)) as writer:
+        with HistoryWriter(path_of(tmp_path, worker + 1), "run") as writer:
             for record in own:
                 writer.write(record)
     assert list(read_history(tmp_path)) == records
@@ -124,7 +124,7 @@ def test_a_history_that_was_cut_is_unknown_and_shows_no_faults_of_the_target(tmp
         script.send(line)
     script.complete(op)
     path = path_of(tmp_path, 1)
-    with HistoryWriter(path) as writer:
+    with HistoryWriter(path, "run") as writer:
         for record in script.records:
             writer.write(record)
     whole = path.read_bytes()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from goldenpath.lab.history import HistoryError, HistoryWriter, path_of, read_history
@@ -19,6 +20,16 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def _longer(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def _another_runs(path: Path) -> None:
+    other = path_of_users(2)
+    other.manifest = msgspec.structs.replace(other.manifest, nonce="another")
+    path.write_bytes(path_of(other.store(path.parent / "another"), 1).read_bytes())
+
+
 def _one_worker_more(path: Path) -> None:
     path.with_name("history-2.bin").write_bytes(b"")
 
@@ -27,6 +38,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "removed": (Path.unlink, "history-1.bin is missing"),
     "emptied": (lambda path: path.write_bytes(b""), "history-1.bin was cut: 0 records"),
     "cut": (_cut, "history-1.bin was cut"),
+    "longer": (_longer, "history-1.bin was cut"),
+    "another run's": (_another_runs, "history-1.bin is of another run"),
     "more": (_one_worker_more, "history-2.bin is of no worker"),
     "first removed": (lambda path: path.with_name("history-0.bin").unlink(), "history-0.bin is missing"),
 }
@@ -45,7 +58,7 @@ def test_a_history_that_is_not_whole_is_unknown(tmp_path: Path, what: str) -> No
 
 def test_what_is_left_of_other_files_is_read_behind_a_damage(tmp_path: Path) -> None:
     for number in (1, 2):
-        with HistoryWriter(path_of(tmp_path, number)) as writer:
+        with HistoryWriter(path_of(tmp_path, number), "run") as writer:
             writer.write(Noted(float(number), "begun"))
     path_of(tmp_path, 1).write_bytes(b"\xff" * 9)
     read = read_history(tmp_path)
@@ -70,13 +83,13 @@ def test_a_manifest_that_was_changed_is_unknown(tmp_path: Path, field: str, valu
 def test_what_a_writer_takes_a_reader_takes(tmp_path: Path) -> None:
     path = path_of(tmp_path, 0)
     large = Received(1.0, 0, 1, b"x" * 70_000_000)
-    with HistoryWriter(path) as writer:
+    with HistoryWriter(path, "run") as writer:
         writer.write(large, len(large.payload))
     assert list(read_history(tmp_path)) == [large]
 
 
 def test_what_no_reader_takes_is_not_written(tmp_path: Path) -> None:
-    writer = HistoryWriter(path_of(tmp_path, 0))
+    writer = HistoryWriter(path_of(tmp_path, 0), "run")
     with pytest.raises(OSError, match="too large"):
         writer.write(Received(1.0, 0, 1, b"x" * 270_000_000), 270_000_000)
     writer.close()

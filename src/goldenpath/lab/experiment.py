@@ -116,9 +116,9 @@ class Experiment:
         for old in job.directory.glob("history-*.bin"):
             old.unlink()
         async with AsyncExitStack() as stack:
-            writer = HistoryWriter(path_of(job.directory, 0))
-            stack.callback(lambda: self._recorder.close() if self._recorder is not None else writer.close())
             nonce = new_nonce()
+            writer = HistoryWriter(path_of(job.directory, 0), nonce)
+            stack.callback(lambda: self._recorder.close() if self._recorder is not None else writer.close())
             spec = job.target or TargetSpec("goldenpath", {"url": "http://127.0.0.1"})
             target = make_target(spec)
             await target.close()

@@ -1,9 +1,9 @@
 """The history of a run on disk: append-only files, one for each worker process, read back as one.
 
 A file is a sequence of batches: a length and a checksum (CRC-32), each 4 bytes, big-endian, and so much MessagePack: an
-array of records. The last record of a file is `Last`, with the number of those before it. A file that was cut, as kill
--9 or a full disk cuts it, is read up to its last whole batch, and known to be cut; one in which a byte is not what was
-written, up to the batch before.
+array of records. The last record of a file is `Last`, with the number of those before it and the run that it is of. A
+file that was cut, as kill -9 or a full disk cuts it, is read up to its last whole batch, and known to be cut; one in
+which a byte is not what was written, up to the batch before.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class HistoryError(Exception):
 class HistoryWriter:
     """One file of a history. Not safe across threads. As a context manager it closes the file at the end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: str) -> None:
+        """`run`: the nonce of the run that it is of."""
+        self._run = run
         self._file = path.open("wb", buffering=0)
         self._waiting: list[Record] = []
         self._size = 0
@@ -99,7 +101,7 @@ class HistoryWriter:
         """Write the rest, and that this is the end. Harmless when repeated, and after an error. Raises OSError."""
         if not self._file.closed:
             self.flush()
-            self._waiting.append(Last(self._at, self._written))
+            self._waiting.append(Last(self._at, self._written, self._run))
             self.flush()
             self._file.close()
 
@@ -145,12 +147,13 @@ def path_of(directory: Path, worker: int) -> Path:
     return directory / f"history-{worker}.bin"
 
 
-def read_history(directory: Path, workers: int | None = None) -> Iterator[Record]:
+def read_history(directory: Path, workers: int | None = None, run: str | None = None) -> Iterator[Record]:
     """All records of all files, in the order of their times. Memory: one batch of each file. `workers`: how many there
-    were, so that the file of each has to be there; None: those that are there are all.
+    were, so that the file of each has to be there; None: those that are there are all. `run`: the nonce of the run that
+    all have to be of; None: of any.
 
     Raises `HistoryError` for a directory without history; in the end, after everything that can be read, for files that
-    are missing, damaged, or have no end.
+    are missing, damaged, of another run, or have no end.
     """
     paths = sorted(directory.glob("history-*.bin"))
     if not paths:
@@ -162,7 +165,7 @@ def read_history(directory: Path, workers: int | None = None) -> Iterator[Record
         damage += [f"{path} is missing" for path in missing[:_NAMED]]
         damage += [f"{len(missing) - _NAMED:,} more files are missing"] if len(missing) > _NAMED else []
         damage += [f"{path} is of no worker of this run" for path in sorted(set(paths) - expected)[:_NAMED]]
-    files = [_read_file(path, damage) for path in paths]
+    files = [_read_file(path, run, damage) for path in paths]
     return chain(heapq.merge(*files, key=_at), _told(damage))
 
 
@@ -173,7 +176,7 @@ def _told(damage: list[str]) -> Iterator[Record]:
     yield from ()
 
 
-def _read_file(path: Path, damage: list[str]) -> Iterator[Record]:
+def _read_file(path: Path, run: str | None, damage: list[str]) -> Iterator[Record]:
     """The records of one file, in the order in which they were written; says in `damage` why they are not all."""
     decode = msgspec.msgpack.Decoder(list[Record]).decode
     read = 0
@@ -181,6 +184,7 @@ def _read_file(path: Path, damage: list[str]) -> Iterator[Record]:
     with path.open("rb") as file:
         while head := file.read(_HEAD.size):
             if len(head) < _HEAD.size:
+                last = None  # behind an end nothing stands
                 break
             length, checksum = _HEAD.unpack(head)
             if length > _MAX_BATCH:
@@ -188,6 +192,7 @@ def _read_file(path: Path, damage: list[str]) -> Iterator[Record]:
                 return
             body = file.read(length)
             if len(body) < length:
+                last = None
                 break
             if crc32(body) != checksum:
                 damage.append(f"{path}: damaged before {file.tell()}: it is not what was written")
@@ -205,3 +210,5 @@ def _read_file(path: Path, damage: list[str]) -> Iterator[Record]:
             yield from batch
     if not isinstance(last, Last) or last.records != read:
         damage.append(f"{path} was cut: {read:,} records can be read, and the end is not among them")
+    elif run is not None and last.run != run:
+        damage.append(f"{path} is of another run")

@@ -177,6 +177,8 @@ class Last(msgspec.Struct, frozen=True, array_like=True, tag="last", gc=False):
 
     at: float
     records: int
+    run: str = ""
+    """The nonce of the run that wrote it: a file of another run says nothing of this one."""
 
 
 Record = (

@@ -121,7 +121,7 @@ def judge_directory(directory: Path, unwritten: Iterable[Noted] = ()) -> Scenari
     ]
     judge = Judge(format_, checkers)
     damage = ""
-    records = read_history(directory, manifest.workers)
+    records = read_history(directory, manifest.workers, manifest.nonce)
     try:
         for number, record in enumerate(records):
             judge.take(record)

@@ -250,7 +250,7 @@ async def _main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     plan = msgspec.json.decode(await commands.readline(), type=Plan)
     try:
-        writer = HistoryWriter(path_of(Path(plan.directory), plan.load.worker + 1))
+        writer = HistoryWriter(path_of(Path(plan.directory), plan.load.worker + 1), plan.nonce)
     except OSError as error:
         sys.exit(f"{UNWRITABLE}: {error.strerror}")
     worker = Worker(plan, writer)

@@ -102,9 +102,9 @@ async def play(
     format_ = make_format(target.format, target.format_options)
     canaries, watch, progress = Canaries(NONCE), Watch(), Progress()
     path = directory / "history-0.bin"
-    with HistoryWriter(path) as writer:
+    with HistoryWriter(path, "run") as writer:
         bench_judge = Judge(format_, [*standard_checkers(format_, canaries), watch, progress])
-        recorder = Recorder(bench_judge, writer)
+        recorder = Recorder(bench_judge, writer, canaries=canaries)
         users: list[User] = []
 
         def make_user(number: int) -> User:
