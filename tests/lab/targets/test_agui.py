@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from goldenpath.lab.canary import Canaries
 from goldenpath.lab.records import Closed, Opened
 from goldenpath.lab.targets import TargetSpec, agui
-from tests.lab.targets.play import Bench, play
+from tests.lab.targets.play import NONCE, Bench, play
+from tests.lab.targets.reflecting import reflecting
 
 
 def sse(*events: dict[str, Any]) -> bytes:
@@ -122,6 +124,18 @@ async def test_what_is_wrong_with_one_answer_is_nothing_to_another(begun: bytes,
     async with server.served() as url:
         _, watch, _ = await play(TargetSpec("agui", {"url": url}), tmp_path, talk)
     assert sorted(watch.outcomes) == [("ask", "info", code), ("ask", "ok", "")]
+
+
+async def test_the_words_of_a_status_are_searched_for_what_others_said(tmp_path: Path) -> None:
+    foreign = Canaries(NONCE).make(1, 1).encode()
+
+    async def talk(bench: Bench) -> None:
+        await bench.gone(bench.make_user(0).ask("a", thread="t"))
+
+    async with reflecting(lambda _: b"HTTP/1.1 200 Served " + foreign + b"\r\n\r\n") as port:
+        findings, _, _ = await play(TargetSpec("agui", {"url": f"http://127.0.0.1:{port}/run"}), tmp_path, talk)
+    isolation = next(finding for finding in findings if finding.checker == "isolation")
+    assert "received in a status line what user 1 sent" in isolation.violations[0].witness
 
 
 async def test_an_answer_that_is_given_up_is_closed_by_us(tmp_path: Path) -> None:

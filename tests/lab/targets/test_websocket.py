@@ -14,10 +14,12 @@ from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from goldenpath.lab.canary import Canaries
 from goldenpath.lab.operations import OperationError
 from goldenpath.lab.records import Closed
 from goldenpath.lab.targets import TargetSpec
-from tests.lab.targets.play import Bench, play
+from tests.lab.targets.play import NONCE, Bench, play
+from tests.lab.targets.reflecting import reflecting
 
 Says = Callable[[ServerConnection, dict[str, Any]], Awaitable[None]]
 READ = {"kind": "is", "delta": ["word"], "end": ["done"], "text": "text"}
@@ -196,6 +198,33 @@ async def test_what_another_user_said_is_a_leak(tmp_path: Path) -> None:
     assert isolation.counts["leak"] >= 2
     assert "user 0" in isolation.violations[0].witness
     assert "user 1" in isolation.violations[0].witness
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "place"),
+    [
+        ("", '{{"token": "tok-of-0", "recent": [{{"text": "{0}"}}]}}', "the answer to the login"),
+        ("", '{{"token": "tok-of-0", "{0}": 1}}', "the answer to the login"),
+        ("X-Recent: {0}\r\n", '{{"token": "tok-of-0"}}', "a header"),
+    ],
+    ids=["value", "name", "header"],
+)
+async def test_what_a_login_says_of_others_is_a_leak_and_its_token_is_not_kept(
+    headers: str, body: str, place: str, tmp_path: Path
+) -> None:
+    foreign = Canaries(NONCE).make(1, 1)
+    said, more = body.format(foreign).encode(), headers.format(foreign).encode()
+    answer = b"HTTP/1.1 200 OK\r\n" + more + b"Content-Length: %d\r\n\r\n" % len(said) + said
+
+    async def talk(bench: Bench) -> None:
+        await bench.make_user(0).login()
+
+    async with reflecting(lambda _: answer) as port:
+        login = {"url": f"http://127.0.0.1:{port}/login", "token": "token"}
+        findings, _, _ = await play(spec(f"ws://127.0.0.1:{port}/chat", login=login), tmp_path, talk)
+    isolation = next(finding for finding in findings if finding.checker == "isolation")
+    assert f"received in {place} what user 1 sent" in isolation.violations[0].witness
+    assert b"tok-of-0" not in (tmp_path / "history-0.bin").read_bytes()
 
 
 async def test_iterations_that_overlap_share_one_connection_and_take_turns_on_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ kept where it is known to be harmless, and is `***` else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -76,6 +76,21 @@ def secrets_of_json(value: Any, *, secret: bool = False) -> dict[str, str]:
         case list():
             return _all(secrets_of_json(item, secret=secret) for item in value)
     return {}
+
+
+def texts_but_tokens(value: Any) -> Iterator[str]:
+    """The texts and names in an answer, but for the texts that are tokens by their names."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, item in value.items():
+                yield name
+                if not (isinstance(item, str) and "token" in name.lower()):
+                    yield from texts_but_tokens(item)
+        case list():
+            for item in value:
+                yield from texts_but_tokens(item)
 
 
 def _all(found: Iterable[dict[str, str]]) -> dict[str, str]:

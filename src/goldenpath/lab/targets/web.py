@@ -36,7 +36,9 @@ def _nothing(place: str, payload: bytes) -> None:
 
 
 def overhear_headers(answer: aiohttp.ClientResponse, overhear: Overhear) -> None:
-    """Tell of each header of an answer."""
+    """Tell of each header of an answer, and of the words of its status."""
+    if answer.reason:
+        overhear("a status line", answer.reason.encode(errors="replace"))
     for name, value in answer.raw_headers:
         overhear("a header", name + b": " + value)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -17,7 +18,13 @@ from goldenpath.lab.hiding import HIDDEN
 from goldenpath.lab.records import Invoke
 from goldenpath.lab.target import Ability, Sink, TargetError
 from goldenpath.lab.targets.placeholders import each_text, filled, placeholders, with_variables
-from goldenpath.lab.targets.secrets import secrets_of_header, secrets_of_json, secrets_of_url, without_parameters
+from goldenpath.lab.targets.secrets import (
+    secrets_of_header,
+    secrets_of_json,
+    secrets_of_url,
+    texts_but_tokens,
+    without_parameters,
+)
 from goldenpath.lab.targets.sockets import SocketClient
 from goldenpath.lab.targets.web import Web, quoted, raise_for_status
 
@@ -149,6 +156,15 @@ def _token(body: bytes, path: str) -> str:
     return token
 
 
+def _texts(body: bytes) -> Iterator[bytes]:
+    """What the answer to a login says, one by one, so that nothing secret beside it is kept with it."""
+    try:
+        texts = list(texts_but_tokens(msgspec.json.decode(body)))
+    except UNREADABLE:
+        texts = [body.decode(errors="replace")]
+    yield from (text.encode(errors="replace") for text in texts)
+
+
 class WebsocketTarget:
     """One chat."""
 
@@ -187,12 +203,18 @@ class WebsocketTarget:
             return
         values = {"user": str(user)}
         status, body = await self.login_web.request(
-            login.method, "", json=filled(login.json, values), headers=filled(login.headers, values)
+            login.method,
+            "",
+            json=filled(login.json, values),
+            headers=filled(login.headers, values),
+            overhear=partial(sink.overheard, user),
         )
         sink.answered(user, op, status, HIDDEN.encode() if status < 300 else body)  # no tokens in a history
         raise_for_status(status, body)
         if login.token:
             self.tokens[user] = _token(body, login.token)
+        for text in _texts(body):
+            sink.overheard(user, "the answer to the login", text)
 
     async def close(self) -> None:
         await self.web.close()
