@@ -5,7 +5,7 @@ import pytest
 from goldenpath.lab.judge import Judge, judge
 from goldenpath.lab.measurements import FLOOD, MOST_CODES, Measured, Measurements
 from goldenpath.lab.records import Record
-from tests.lab.histories import FORMAT, Script, whole_run
+from tests.lab.histories import FORMAT, Script, asked, whole_run
 
 
 def measured(records: list[Record]) -> Measured:
@@ -45,6 +45,19 @@ def test_durations_count_from_the_intended_start() -> None:
 
 def test_every_event_is_counted() -> None:
     assert measured(one_run()).events == 6
+
+
+@pytest.mark.parametrize("piece", ["", None])
+def test_pieces_in_which_nothing_is_are_no_answer(piece: str | None) -> None:
+    script = Script()
+    op = asked(script, answer=None)
+    begin, start, content, *_, end, finished = whole_run()
+    content["event"]["delta"] = piece
+    script.send(begin, start, content, end, finished)
+    script.complete(op)
+    figures = measured(script.records)
+    assert figures.durations["run"].count == 1
+    assert not {"first_token", "final_delivery"} & figures.durations.keys()
 
 
 def test_a_run_that_was_cut_short_has_no_run_time() -> None:

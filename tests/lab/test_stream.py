@@ -22,7 +22,7 @@ LINES = st.builds(
     st.sampled_from(KINDS),
     st.sampled_from(["m", "m", "m", "n"]),
     st.sampled_from(["r1", "r1", "r1", "r1", "r2", None]),
-    st.sampled_from(["a", "bc", [], None]),
+    st.sampled_from(["a", "bc", "", [], None]),
 )
 STEPS = st.sampled_from([1, 1, 1, 1, 1, 1, 0, 2, -2])
 """From the number of an event to that of the next."""

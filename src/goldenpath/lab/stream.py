@@ -53,6 +53,13 @@ class SeenRun:
         self.error = ""
         """The code of its RUN_ERROR."""
 
+    def say(self, piece: str, at: float) -> None:
+        """One more piece of an answer came. An empty one says nothing: an answer of such is none."""
+        if piece:
+            self.first_at = at if self.first_at is None else self.first_at
+            self.text_at = at
+            self.parts.append(piece)
+
     @property
     def answer(self) -> str:
         """Its assistant texts, joined."""
@@ -128,6 +135,7 @@ class Stream:
                 or event.type != CONTENT
                 or event.message_id != message
                 or event.delta.__class__ is not str
+                or not event.delta
                 or frame.run_id != name
                 or frame.thread_id != thread
             ):
@@ -172,12 +180,9 @@ class Stream:
             run.last_at = at
             delta = event.delta
             if kind == CONTENT:
-                if run.first_at is None:
-                    run.first_at = at
-                run.text_at = at
                 if isinstance(delta, str):
-                    run.parts.append(delta)
-                if not repeated and not run.outcome:
+                    run.say(delta, at)
+                if not repeated and not run.outcome and run.first_at is not None:
                     message = event.message_id
             elif kind in TERMINAL:
                 if not run.outcome:
@@ -187,9 +192,7 @@ class Stream:
                     turns.append(Turn("ended", run, frame))
             elif kind == CHUNK:
                 if isinstance(delta, str):
-                    run.first_at = at if run.first_at is None else run.first_at
-                    run.text_at = at
-                    run.parts.append(delta)
+                    run.say(delta, at)
             else:
                 for each in (delta, event.content, event.value):
                     if isinstance(each, str):
