@@ -281,6 +281,11 @@ def test_the_worst_served_is_compared_with_the_middle_and_who_floods_waits_for_t
     assert measured(judge_directory(run.store(tmp_path)), "worst_served") == pytest.approx(3, rel=0.02)
 
 
+def test_of_two_users_the_slow_one_is_compared_with_the_other(tmp_path: Path) -> None:
+    run = MadeRun("golden_path", users=2).arrive(0).ask(0, 1, 2.5).arrive(1).ask(1, 1, 0.1)
+    assert measured(judge_directory(run.store(tmp_path)), "left_behind") == pytest.approx(25, rel=0.02)
+
+
 @pytest.mark.parametrize(("slow", "status"), [(0.9, Status.MET), (2.5, Status.BROKEN)])
 def test_one_slow_user_of_many_is_seen_in_every_load(tmp_path: Path, slow: float, status: Status) -> None:
     run = MadeRun("golden_path", users=30)

@@ -70,7 +70,7 @@ def worst_served(facts: Facts) -> Value:
     )
     if len(medians) < 2:
         return NOTHING
-    return Value(medians[-1] / medians[len(medians) // 2], len(medians))
+    return Value(medians[-1] / medians[(len(medians) - 1) // 2], len(medians))  # of two, the other one
 
 
 def left_behind(facts: Facts) -> Value:
