@@ -166,7 +166,9 @@ def path_of_users(
             run.ask(user, begin + 0.1 + number * 0.2, took, first=took / 2)
         end = begin + 0.1 + asks * 0.2
         run.leave(user, max(end, stays))
-    return run.sample(end, memory_mb=110.0, cpu_percent=50.0).sample(end, "worker 0", cpu_percent=20.0, loop_lag=0.001)
+    return run.sample(end, memory_mb=110.0, cpu_percent=50.0, round_trip=0.004).sample(
+        end, "worker 0", cpu_percent=20.0, loop_lag=0.001
+    )
 
 
 def named(levels: Iterable[Any], name: str) -> Any:

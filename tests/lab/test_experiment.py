@@ -217,6 +217,7 @@ async def test_the_target_and_the_generator_are_watched(tmp_path: Path) -> None:
     assert any(
         figures["connections"] == 4 and figures["tasks"] > 1 and figures["allocated_blocks"] > 1e5 for figures in target
     )
+    assert all(0 < figures["round_trip"] < 1 for figures in target)
     workers = [sample.figures for sample in samples if sample.source == "worker 0"]
     assert any(figures["cpu_percent"] > 0 for figures in workers)
 

@@ -33,6 +33,7 @@ def test_a_run_in_which_all_goes_well_passes_and_every_number_is_that_of_its_rec
     assert measured(result, "memory_growth_mb") == 10
     assert measured(result, "memory_per_user_mb") == 1
     assert measured(result, "cpu_percent") == 25
+    assert measured(result, "round_trip_seconds") == 0.004
     assert measured(result, "users_served") == 10
     assert measured(result, "connections_peak") == 10
     assert measured(result, "violations.delivery") == 0

@@ -70,15 +70,18 @@ class ProcessTree:
 
 
 class MetricsPage:
-    """What a goldenpath server says of itself on `/metrics`: open connections, runs that wait, tasks ..."""
+    """What a goldenpath server says of itself on `/metrics`: open connections, runs that wait, tasks ... And how long
+    the network and the server take, in seconds, from opening a connection to its answer's first bytes: `round_trip`."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}/metrics"
 
     def read(self) -> dict[str, float]:
         """The figures now; empty where there are none to be had."""
+        began = perf_counter()
         try:
             with urlopen(self._url, timeout=INTERVAL) as answer:  # noqa: S310
+                round_trip = perf_counter() - began
                 text = answer.read().decode()
             samples = {
                 sample.name: sample.value
@@ -87,7 +90,8 @@ class MetricsPage:
             }
         except (OSError, ValueError, HTTPException):
             return {}
-        return {figure: samples[name] * scale for figure, (name, scale) in _FIGURES.items() if name in samples}
+        figures = {figure: samples[name] * scale for figure, (name, scale) in _FIGURES.items() if name in samples}
+        return {**figures, "round_trip": round_trip}
 
 
 def everything(*reads: Read) -> Read:

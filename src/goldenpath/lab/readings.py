@@ -123,6 +123,12 @@ def cpu(*, peak: bool) -> Callable[[Facts], Value]:
     return of
 
 
+def round_trip(facts: Facts) -> Value:
+    """Seconds, at the longest, from opening a connection to the target's `/metrics` to its answer."""
+    longest = facts.target.highest.get("round_trip")
+    return Value(longest, facts.target.count) if longest is not None else NOTHING
+
+
 def operations(facts: Facts) -> float:
     """How many began."""
     return sum(facts.timeline.attempts.values())

@@ -18,7 +18,9 @@ from goldenpath.lab.timeline import Fault, Note
 from goldenpath.lab.verdict import Verdict, worst
 from goldenpath.lab.words import amount, moment, plural
 
-_RESOURCES: Final = ("memory_start_mb", "memory_peak_mb", "memory_end_mb", "cpu_percent", "cpu_peak_percent")
+_RESOURCES: Final = (
+    "memory_start_mb", "memory_peak_mb", "memory_end_mb", "cpu_percent", "cpu_peak_percent", "round_trip_seconds",
+)  # fmt: skip
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):

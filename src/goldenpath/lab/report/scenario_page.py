@@ -185,7 +185,8 @@ def _charts(scenario: ScenarioReport) -> str:
         "runs": _said(scenario, "run"),
         "users": plural(scenario.users, "user"),
         "resources": f"memory at most {amount(scenario.resources['memory_peak_mb'], 'MB')}, "
-        f"CPU {amount(scenario.resources['cpu_percent'], '%')} on average, of all cores together",
+        f"CPU {amount(scenario.resources['cpu_percent'], '%')} on average, of all cores together, "
+        f"a new connection answered after {amount(scenario.resources['round_trip_seconds'], 's')} at most",
         "lag": f"event loop late by {amount(scenario.load.loop_lag_max, 's')} at most",
     }
     return "".join(
