@@ -474,6 +474,7 @@ async def test_quiet_logs_in_use_keep_no_more_than_their_share_and_lose_nothing(
         kept = logs.event_log.cache.logs
         assert len(kept) == 4
         assert kept[key("t0")].size == 0  # it was quiet the longest
+        assert kept[key("t3")].transcript is not None
         assert kept[key("t3")].size > 0
         for number, reader in enumerate(readers):
             while await reader.read(1 << 20):
@@ -484,6 +485,22 @@ async def test_quiet_logs_in_use_keep_no_more_than_their_share_and_lose_nothing(
                 assert log
                 seq, messages = await logs.event_log.history(log)
             assert (seq, len(messages)) == (55, 22)
+
+
+async def test_quiet_logs_in_use_lose_their_events_before_their_messages(store: LogStore) -> None:
+    async with Logs(store, cache_bytes=16_000).running() as logs:
+        for number in range(4):
+            await logs.run("r1", key(f"t{number}"))
+            await logs.settle()
+            await logs.subscribe(key(f"t{number}"))
+        kept = logs.event_log.cache.logs
+        seen: set[tuple[bool, bool]] = set()
+        for turn in range(2, 30):
+            await logs.run(f"r{turn}", key("t3"))
+            await logs.settle()
+            assert logs.event_log.cache.quiet_bytes <= 16_000
+            seen.add((kept[key("t0")].size > 0, kept[key("t0")].transcript is not None))
+        assert seen == {(True, True), (False, True), (False, False)}
 
 
 async def test_a_log_keeps_a_bounded_part_in_memory_and_the_rest_is_read_from_segments(store: LogStore) -> None:

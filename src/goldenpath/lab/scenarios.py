@@ -83,7 +83,7 @@ def _catalogue() -> Iterator[Scenario]:
         title="More and more until it breaks, then back",
         checks="Beyond its limit the target refuses or slows down, loses nothing, and recovers.",
         workload=WorkloadSpec("asking"),
-        arrivals=ArrivalRate((Stage(30, 1_500), Stage(0, 10), Stage(15, 10)), start=10),
+        arrivals=ArrivalRate((Stage(30, 1_500), Stage(0, 10), Stage(40, 10)), start=10),
         users=400,
         settle=2.0,
     )

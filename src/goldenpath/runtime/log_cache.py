@@ -2,7 +2,7 @@
 
 A log is *quiet* while nothing is under way in it: the store has all of it, so memory holds it only to be fast. Quiet
 logs may weigh so much together; beyond that the ones that have been quiet the longest go. An idle one, which nobody
-uses, is forgotten; one that is in use is lightened: its followers read on from the store.
+uses, is forgotten; one that is in use is lightened, of its events and then of all: it is read on from the store.
 """
 
 from __future__ import annotations
@@ -145,7 +145,17 @@ class LogCache:
             if oldest.idle:
                 del self.logs[oldest.key]
             elif oldest.quiet:
-                oldest.lighten()
+                self._lighten(oldest)
+
+    def _lighten(self, log: ThreadLog) -> None:
+        """Its events go first: they are most of it, and seldom read again, while its next run needs the messages."""
+        events = log.size
+        log.drop(0)
+        if log.size < events:
+            weight = self._quiet[log] = log.weight
+            self.quiet_bytes += weight
+        else:
+            log.lighten()
 
     def _unlist(self, log: ThreadLog) -> None:
         self.quiet_bytes -= self._quiet.pop(log, 0)
